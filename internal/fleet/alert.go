@@ -1,0 +1,116 @@
+package fleet
+
+import "time"
+
+// AlertState is where an alert stands.
+type AlertState string
+
+// The states of an alert.
+const (
+	AlertOpen         AlertState = "open"
+	AlertAcknowledged AlertState = "acknowledged"
+	AlertResolved     AlertState = "resolved"
+)
+
+// Alert is something a person should see. There is at most one that is not
+// resolved for each subject and key.
+type Alert struct {
+	ID             string
+	Subject        string // device id, or rollout:<id>
+	Key            string // control:<id>, silent, evidence_refused, rollout_halted
+	Device         DeviceID
+	Title          string
+	Severity       Severity
+	State          AlertState
+	Reason         string
+	Count          int // how often the cause was seen since it was opened
+	OpenedAt       time.Time
+	LastAt         time.Time
+	AcknowledgedBy string
+	AcknowledgedAt time.Time
+	ResolvedAt     time.Time
+	Revision       int64
+}
+
+// Raise opens an alert, or counts one more occurrence of the open one. The id
+// is used for a new alert only.
+func Raise(open []Alert, id string, a Alert, now time.Time) Alert {
+	for _, o := range open {
+		if o.Subject == a.Subject && o.Key == a.Key && o.State != AlertResolved {
+			o.Count++
+			o.LastAt, o.Reason, o.Severity = now, a.Reason, a.Severity
+			return o
+		}
+	}
+	a.ID, a.State, a.Count, a.OpenedAt, a.LastAt = id, AlertOpen, 1, now, now
+	return a
+}
+
+// Resolve ends an alert whose cause is gone.
+func (a Alert) Resolve(now time.Time) Alert {
+	a.State, a.ResolvedAt = AlertResolved, now
+	return a
+}
+
+// Acknowledge records that a person has seen the alert.
+func (a Alert) Acknowledge(by string, now time.Time) (Alert, error) {
+	switch a.State {
+	case AlertOpen:
+		a.State, a.AcknowledgedBy, a.AcknowledgedAt = AlertAcknowledged, by, now
+		return a, nil
+	case AlertAcknowledged:
+		return a, nil
+	default:
+		return a, Errorf(Conflict, "alert_resolved", "alert %s is already resolved", a.ID)
+	}
+}
+
+// ControlKey is the alert key of a control.
+func ControlKey(control string) string { return "control:" + control }
+
+// ReconcileControls compares a device's open alerts with its posture and
+// returns the alerts that are new or changed: one opened for each control that
+// newly fails and counts, one resolved for each that passes again. A control
+// that keeps failing raises nothing, so an unchanged posture costs no write.
+func ReconcileControls(open []Alert, d Device, p Posture, newID func() string, now time.Time) []Alert {
+	var changed []Alert
+	failing := map[string]bool{}
+	for _, c := range p.Controls {
+		if !c.Enforced(now) {
+			continue
+		}
+		key := ControlKey(c.ID)
+		failing[key] = true
+		if !hasOpen(open, string(d.ID), key) {
+			changed = append(changed, Raise(open, newID(), Alert{
+				Subject: string(d.ID), Key: key, Device: d.ID,
+				Title: c.Title, Severity: c.Severity, Reason: c.Reason,
+			}, now))
+		}
+	}
+	for _, a := range open {
+		isControl := len(a.Key) > len("control:") && a.Key[:len("control:")] == "control:"
+		stale := isControl && !failing[a.Key]
+		heard := a.Key == KeySilent || a.Key == KeyEvidenceRefused
+		if a.State != AlertResolved && (stale || heard) {
+			changed = append(changed, a.Resolve(now))
+		}
+	}
+	return changed
+}
+
+// Keys of alerts that no control raises.
+const (
+	KeySilent          = "silent"           // the device has no fresh posture
+	KeyEvidenceRefused = "evidence_refused" // the device sent evidence that does not hold
+	KeyRolloutHalted   = "rollout_halted"
+)
+
+func hasOpen(open []Alert, subject, key string) bool {
+	for _, a := range open {
+		if a.Subject == subject && a.Key == key && a.State != AlertResolved {
+			return true
+		}
+	}
+	return false
+}

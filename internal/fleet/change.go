@@ -1,0 +1,45 @@
+package fleet
+
+// Change is everything that happens at once. A store writes the whole of it in
+// one transaction, or nothing. Rows that carry a Revision are compared and
+// swapped: if one was changed since it was read, the Change fails with
+// ErrConflict. A Revision of 0 means that the row must not exist yet.
+type Change struct {
+	Devices       []Device
+	Posture       *Posture      // replaces the device's latest
+	Decisions     []Decision    // appended
+	Blobs         []Blob        // put if absent
+	Certificates  []Certificate // inserted, or moved forward from the state that Transition allows
+	RevokeOthers  *Certificate  // revokes every other issued certificate of this one's device
+	RevokeAll     DeviceID      // revokes every issued certificate of the device
+	Alerts        []Alert
+	Rollout       *Rollout
+	Members       []Member // upserted
+	Manufacturers []Manufacturer
+	Tokens        []Token // upserted by ID
+	Events        []Event // appended
+}
+
+// DeviceFilter selects devices. Empty fields select everything.
+type DeviceFilter struct {
+	Model     string
+	Lifecycle Lifecycle
+	Name      string   // exact
+	IDPrefix  string   // hexadecimal
+	After     DeviceID // cursor: only ids greater than this
+	Limit     int      // at most this many, in the order of ids; 0: all
+}
+
+// AlertFilter selects alerts. Empty fields select everything.
+type AlertFilter struct {
+	Subject string
+	Open    bool // only those that are not resolved
+	Limit   int  // at most this many, newest first; 0: all
+}
+
+// RolloutFilter selects rollouts. Empty fields select everything.
+type RolloutFilter struct {
+	Model   string
+	Version string
+	States  []RolloutState
+}

@@ -1,0 +1,98 @@
+package fleet
+
+import "time"
+
+// Enrollment is a device's attempt to enrol: the challenge it was given and
+// what it claimed, kept until it is answered once or expires.
+type Enrollment struct {
+	ID            string
+	Device        DeviceID
+	Name          string // as claimed; a registration's own name wins
+	Model         string
+	EKPublic      []byte
+	EKCertificate []byte
+	Manufacturer  string // empty: the chain was not verified
+	EKProblem     string // why not
+	AKPublic      []byte
+	TLSPublic     []byte // TPMT_PUBLIC
+	SecretSHA256  []byte // the secret itself is never kept
+	Nonce         []byte
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
+}
+
+// CertificateState says what is known of a certificate.
+type CertificateState string
+
+// The states of a certificate. An intent is written before the CA is asked, so
+// that nothing can be issued that is not recorded.
+const (
+	CertificateIntended CertificateState = "intended"
+	CertificateIssued   CertificateState = "issued"
+	CertificateRevoked  CertificateState = "revoked"
+	CertificateFailed   CertificateState = "failed"    // the CA refused, or was away
+	CertificateInDoubt  CertificateState = "ambiguous" // the CA may have signed; the answer was lost
+)
+
+// Certificate is a device credential, from the intent to its end.
+type Certificate struct {
+	ID        string
+	Device    DeviceID
+	State     CertificateState
+	Reason    string
+	Serial    string // lower-case hexadecimal; empty until issued
+	DER       []byte
+	Key       []byte // SHA-256 of the SPKI
+	CreatedAt time.Time
+	NotBefore time.Time
+	NotAfter  time.Time
+	EndedAt   time.Time // revoked or failed
+}
+
+// Manufacturer is a trusted maker of TPMs: whose EK certificates count.
+type Manufacturer struct {
+	Name    string
+	PEM     []byte // roots (self-signed) and intermediates
+	AddedAt time.Time
+	AddedBy string
+}
+
+// Role is what an operator may be.
+type Role string
+
+// The roles. What each may do is decided in Rego.
+const (
+	RoleBootstrap Role = "bootstrap" // may log in once, nothing else
+	RoleAdmin     Role = "admin"
+	RoleOperator  Role = "operator"
+	RoleAuditor   Role = "auditor"
+	RoleViewer    Role = "viewer"
+	RoleProxy     Role = "proxy" // may ask /authz
+)
+
+// Token is an operator's API credential; only its hash is kept.
+type Token struct {
+	ID        string
+	Operator  string
+	Role      Role
+	SHA256    []byte
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	UsedAt    time.Time // of a bootstrap token: when it was spent
+	RevokedAt time.Time
+}
+
+// Usable reports whether the token still opens anything.
+func (t Token) Usable(now time.Time) bool {
+	return now.Before(t.ExpiresAt) && t.RevokedAt.IsZero() && (t.Role != RoleBootstrap || t.UsedAt.IsZero())
+}
+
+// Event is one thing that somebody or something did, for the audit trail.
+type Event struct {
+	ID      string
+	At      time.Time
+	Actor   string // operator name, device:<id>, or system
+	Action  string // dotted, past tense is implied: device.quarantine
+	Subject string
+	Detail  string
+}

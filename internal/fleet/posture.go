@@ -1,0 +1,110 @@
+package fleet
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Outcome is what a control said of a device.
+type Outcome string
+
+// The outcomes of a control. Only Pass and NotApplicable do not count against a
+// device.
+const (
+	Pass          Outcome = "pass"
+	Fail          Outcome = "fail"
+	Errored       Outcome = "error"
+	NotApplicable Outcome = "not_applicable"
+)
+
+// Severity ranks controls and alerts.
+type Severity string
+
+// The severities.
+const (
+	Critical Severity = "critical"
+	High     Severity = "high"
+	Medium   Severity = "medium"
+	Low      Severity = "low"
+)
+
+// Control is one requirement as it was decided for one device.
+type Control struct {
+	ID          string              `json:"id"`
+	Title       string              `json:"title"`
+	Severity    Severity            `json:"severity"`
+	Outcome     Outcome             `json:"outcome"`
+	Reason      string              `json:"reason"`
+	Since       *time.Time          `json:"since,omitempty"`       // failing since
+	EnforcedAt  *time.Time          `json:"enforced_at,omitempty"` // a failure counts from here on
+	Remediation string              `json:"remediation,omitempty"`
+	Frameworks  map[string][]string `json:"frameworks,omitempty"`
+}
+
+// Failing reports whether the control is a finding.
+func (c Control) Failing() bool { return c.Outcome != Pass && c.Outcome != NotApplicable }
+
+// Enforced reports whether the finding counts at the instant now.
+func (c Control) Enforced(now time.Time) bool {
+	return c.Failing() && (c.EnforcedAt == nil || !now.Before(*c.EnforcedAt))
+}
+
+// Posture is the latest appraised state of a device.
+type Posture struct {
+	Device      DeviceID        `json:"device"`
+	At          time.Time       `json:"at"`
+	Verdict     Verdict         `json:"verdict"`
+	Controls    []Control       `json:"controls"`
+	Attestation json.RawMessage `json:"attestation"` // attest.Result
+	Reported    json.RawMessage `json:"reported"`    // the device's own words
+	Decision    string          `json:"decision"`    // id of the Decision behind it
+	Evidence    string          `json:"evidence"`    // digest of the evidence blob
+}
+
+// FailingSince maps each failing control to the first instant of its failure.
+func (p Posture) FailingSince() map[string]time.Time {
+	since := map[string]time.Time{}
+	for _, c := range p.Controls {
+		if c.Failing() && c.Since != nil {
+			since[c.ID] = *c.Since
+		}
+	}
+	return since
+}
+
+// SameOutcomes reports whether q says nothing that p did not say: same verdict,
+// same outcome and reason for each control.
+func (p Posture) SameOutcomes(q Posture) bool {
+	if p.Verdict != q.Verdict || len(p.Controls) != len(q.Controls) {
+		return false
+	}
+	for i, c := range p.Controls {
+		d := q.Controls[i]
+		if c.ID != d.ID || c.Outcome != d.Outcome || c.Reason != d.Reason {
+			return false
+		}
+	}
+	return true
+}
+
+// Decision is a policy's answer with what is needed to reach it again: the
+// digests name the policy bundle, the input (both as evaluated) and the evidence
+// behind the input.
+type Decision struct {
+	ID       string // unique
+	Kind     string // enroll, posture, remediate
+	Device   DeviceID
+	At       time.Time
+	Policy   string // SHA-256, hexadecimal
+	Input    string // SHA-256, hexadecimal; also the digest of a Blob
+	Evidence string // SHA-256, hexadecimal; also the digest of a Blob
+	Answer   string // verdict, or allow, deny
+	Document json.RawMessage
+}
+
+// Blob is content named by its digest, so that a thousand identical boots are
+// stored once.
+type Blob struct {
+	Digest  string // SHA-256 of Content, hexadecimal
+	Content []byte
+}

@@ -25,6 +25,7 @@ missing=()
 # need PROGRAM PACKAGE...: note the packages when the program is absent.
 need() {
   found "$1" && return 0
+  [[ " ${missing[*]} " == *" $1 "* ]] && return 0
   missing+=("$1")
   shift
   packages+=("$@")

@@ -32,9 +32,8 @@ type Alert struct {
 	Revision       int64
 }
 
-// Raise opens an alert, or counts one more occurrence of the open one. The id
-// is used for a new alert only.
-func Raise(open []Alert, id string, a Alert, now time.Time) Alert {
+// Raise opens an alert, or counts one more occurrence of the open one.
+func Raise(open []Alert, a Alert, now time.Time) Alert {
 	for _, o := range open {
 		if o.Subject == a.Subject && o.Key == a.Key && o.State != AlertResolved {
 			o.Count++
@@ -42,7 +41,7 @@ func Raise(open []Alert, id string, a Alert, now time.Time) Alert {
 			return o
 		}
 	}
-	a.ID, a.State, a.Count, a.OpenedAt, a.LastAt = id, AlertOpen, 1, now, now
+	a.ID, a.State, a.Count, a.OpenedAt, a.LastAt = NewID(), AlertOpen, 1, now, now
 	return a
 }
 
@@ -72,7 +71,7 @@ func ControlKey(control string) string { return "control:" + control }
 // returns the alerts that are new or changed: one opened for each control that
 // newly fails and counts, one resolved for each that passes again. A control
 // that keeps failing raises nothing, so an unchanged posture costs no write.
-func ReconcileControls(open []Alert, d Device, p Posture, newID func() string, now time.Time) []Alert {
+func ReconcileControls(open []Alert, d Device, p Posture, now time.Time) []Alert {
 	var changed []Alert
 	failing := map[string]bool{}
 	for _, c := range p.Controls {
@@ -82,7 +81,7 @@ func ReconcileControls(open []Alert, d Device, p Posture, newID func() string, n
 		key := ControlKey(c.ID)
 		failing[key] = true
 		if !hasOpen(open, string(d.ID), key) {
-			changed = append(changed, Raise(open, newID(), Alert{
+			changed = append(changed, Raise(open, Alert{
 				Subject: string(d.ID), Key: key, Device: d.ID,
 				Title: c.Title, Severity: c.Severity, Reason: c.Reason,
 			}, now))

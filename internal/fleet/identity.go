@@ -86,13 +86,3 @@ type Token struct {
 func (t Token) Usable(now time.Time) bool {
 	return now.Before(t.ExpiresAt) && t.RevokedAt.IsZero() && (t.Role != RoleBootstrap || t.UsedAt.IsZero())
 }
-
-// Event is one thing that somebody or something did, for the audit trail.
-type Event struct {
-	ID      string
-	At      time.Time
-	Actor   string // operator name, device:<id>, or system
-	Action  string // dotted, past tense is implied: device.quarantine
-	Subject string
-	Detail  string
-}

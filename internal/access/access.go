@@ -1,0 +1,60 @@
+// Package access answers one question for any proxy or application: may device
+// D do action A on resource R, now?
+package access
+
+import (
+	"context"
+	"time"
+
+	"troth/internal/fleet"
+	"troth/policy"
+)
+
+// Store is what the answer depends on.
+type Store interface {
+	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
+	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
+}
+
+// Policy decides.
+type Policy interface {
+	Access(ctx context.Context, in policy.AccessInput) (policy.AccessDecision, error)
+}
+
+// Service is the use case.
+type Service struct {
+	Store  Store
+	Policy Policy
+	Now    func() time.Time
+}
+
+// Answer is a decision with the state that it was reached under.
+type Answer struct {
+	policy.AccessDecision
+	Verdict  fleet.Verdict
+	Evidence string
+}
+
+// Decide asks policy under the device's posture of this moment. A device that
+// nobody knows, and a policy that cannot decide, are denied.
+func (s *Service) Decide(ctx context.Context, id fleet.DeviceID, action, resource string) (Answer, error) {
+	now := s.Now()
+	d, err := s.Store.Device(ctx, id)
+	if err != nil {
+		return Answer{}, err
+	}
+	posture, err := s.Store.Posture(ctx, id)
+	if err != nil && !fleet.IsKind(err, fleet.NotFound) {
+		return Answer{}, err
+	}
+	verdict := d.Believed(now)
+	decision, err := s.Policy.Access(ctx, policy.AccessInput{
+		Now: now, Action: action, Resource: resource,
+		Device:   policy.DeviceInput{ID: string(d.ID), Name: d.Name, Model: d.Model, Labels: d.Labels, Lifecycle: string(d.Lifecycle), Firmware: d.FirmwareVersion},
+		Presence: string(d.PresenceAt(now)), Verdict: string(verdict), VerdictAge: now.Sub(d.VerdictAt).Seconds(),
+	})
+	if err != nil {
+		return Answer{}, fleet.Because(err, fleet.Refused, "policy_error", "the access policy could not decide, so the answer is no")
+	}
+	return Answer{AccessDecision: decision, Verdict: verdict, Evidence: posture.Evidence}, nil
+}

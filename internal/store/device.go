@@ -1,0 +1,104 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"troth/internal/fleet"
+)
+
+var deviceTable = newTable("devices", 1, `id name model labels lifecycle lifecycle_reason lifecycle_at
+	registered_at enrolled_at manufacturer ek_public ek_certificate ak_public tls_public
+	verdict verdict_at verdict_since fresh_until last_seen next_check_in last_nonce
+	firmware_version firmware_counter clock_reset_count clock_restart_count clock_ms clock_safe revision`)
+
+var (
+	selectDevices = deviceTable.selects()
+	insertDevice  = deviceTable.insertAbsent()
+	swapDevice    = deviceTable.swap()
+)
+
+func deviceValues(d fleet.Device, revision int64) []any {
+	return []any{
+		string(d.ID), d.Name, d.Model, asJSON{d.Labels}, string(d.Lifecycle), d.LifecycleReason, micros(d.LifecycleAt),
+		micros(d.RegisteredAt), micros(d.EnrolledAt), d.Manufacturer, d.EKPublic, d.EKCertificate, d.AKPublic, d.TLSPublic,
+		string(d.Verdict), micros(d.VerdictAt), micros(d.VerdictSince), micros(d.FreshUntil), micros(d.LastSeen),
+		micros(d.NextCheckIn), d.LastNonce, d.FirmwareVersion, int64(d.FirmwareCounter),
+		int64(d.Clock.ResetCount), int64(d.Clock.RestartCount), int64(d.Clock.Clock), bit(d.Clock.Safe), revision,
+	}
+}
+
+func scanDevice(r row) (d fleet.Device, err error) {
+	err = r.Scan(
+		&d.ID, &d.Name, &d.Model, toJSON{&d.Labels}, &d.Lifecycle, &d.LifecycleReason, toTime{&d.LifecycleAt},
+		toTime{&d.RegisteredAt}, toTime{&d.EnrolledAt}, &d.Manufacturer, toBytes{&d.EKPublic}, toBytes{&d.EKCertificate},
+		toBytes{&d.AKPublic}, toBytes{&d.TLSPublic},
+		&d.Verdict, toTime{&d.VerdictAt}, toTime{&d.VerdictSince}, toTime{&d.FreshUntil}, toTime{&d.LastSeen},
+		toTime{&d.NextCheckIn}, &d.LastNonce, &d.FirmwareVersion, toBits{&d.FirmwareCounter},
+		&d.Clock.ResetCount, &d.Clock.RestartCount, toBits{&d.Clock.Clock}, &d.Clock.Safe, &d.Revision,
+	)
+	return d, err
+}
+
+func (w *writer) devices(c fleet.Change) error {
+	list := slices.Clone(c.Devices)
+	// One that is retired gives its name to another of the same change.
+	slices.SortStableFunc(list, func(a, b fleet.Device) int {
+		return cmp.Or(cmp.Compare(bit(b.Lifecycle == fleet.Retired), bit(a.Lifecycle == fleet.Retired)), cmp.Compare(a.ID, b.ID))
+	})
+	for _, d := range list {
+		query, revision := swapDevice, d.Revision
+		if d.Revision == 0 {
+			query, revision = insertDevice, 1
+		}
+		if err := w.must(query, deviceValues(d, revision)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Device is the device with the id.
+func (s *Store) Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error) {
+	return one(ctx, s, scanDevice, selectDevices+" WHERE id = $1", string(id))
+}
+
+// Devices are those that the filter selects, in the order of their ids. An
+// IDPrefix that is not lower-case hexadecimal selects none.
+func (s *Store) Devices(ctx context.Context, f fleet.DeviceFilter) ([]fleet.Device, error) {
+	var q filter
+	if f.Name != "" {
+		q.where("name = ?", f.Name)
+	}
+	if f.Model != "" {
+		q.where("model = ?", f.Model)
+	}
+	if f.Lifecycle != "" {
+		q.where("lifecycle = ?", string(f.Lifecycle))
+	}
+	if f.IDPrefix != "" {
+		if strings.Trim(f.IDPrefix, "0123456789abcdef") != "" {
+			return nil, nil
+		}
+		q.where("id >= ? AND id < ?", f.IDPrefix, f.IDPrefix+"g") // g follows f
+	}
+	if f.After != "" {
+		q.where("id > ?", string(f.After))
+	}
+	return all(ctx, s, scanDevice, selectDevices+q.tail("id", f.Limit), q.args...)
+}
+
+// Overdue are at most limit enrolled devices whose verdict was to be believed
+// until before now and has not been given up, the longest overdue first. A
+// limit of 0 returns all.
+func (s *Store) Overdue(ctx context.Context, now time.Time, limit int) ([]fleet.Device, error) {
+	var q filter
+	// The first two conditions are literally those of the index devices_overdue.
+	q.where("lifecycle IN ('active', 'quarantined')")
+	q.where("verdict <> 'unknown'")
+	q.where("fresh_until < ?", micros(now))
+	return all(ctx, s, scanDevice, selectDevices+q.tail("fresh_until", limit), q.args...)
+}

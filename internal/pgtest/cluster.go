@@ -60,7 +60,7 @@ func start() (*cluster, error) {
 
 // supervise starts the supervisor and waits until the server is ready.
 func (c *cluster) supervise() error {
-	cmd := exec.Command("sh", "-c", supervise, "supervise.sh", c.bin, c.dir) // #nosec G204 -- our own script
+	cmd := exec.Command("sh", "-c", supervise, "supervise.sh", c.bin, c.dir)
 	cmd.Dir = c.dir
 	cmd.SysProcAttr = c.as
 	stdin, err := cmd.StdinPipe()
@@ -104,7 +104,7 @@ func readReady(r io.Reader) (said string, err error) {
 
 // control runs pg_ctl on the cluster and waits for it.
 func (c *cluster) control(args ...string) error {
-	cmd := exec.Command(c.bin+"/pg_ctl", append([]string{"-D", c.dir + "/data", "-w"}, args...)...) // #nosec G204
+	cmd := exec.Command(c.bin+"/pg_ctl", append([]string{"-D", c.dir + "/data", "-w"}, args...)...)
 	cmd.Dir = c.dir
 	cmd.SysProcAttr = c.as
 	// No output buffer: a started server would inherit its pipe and hold it open.
@@ -157,6 +157,6 @@ func owner() (as *syscall.SysProcAttr, uid, gid int, err error) {
 	if gid, err = strconv.Atoi(u.Gid); err != nil {
 		return nil, 0, 0, fmt.Errorf("read gid %q: %w", u.Gid, err)
 	}
-	as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} // #nosec G115 -- ids of the system
+	as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // ids of the system are 32 bits
 	return as, uid, gid, nil
 }

@@ -10,6 +10,7 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -90,7 +91,7 @@ func (s *Server) Start() {
 
 func unavailable(t testing.TB, err error) {
 	t.Helper()
-	if missing, ok := err.(*missingError); ok && os.Getenv(Require) != "1" {
+	if missing := (*missingError)(nil); errors.As(err, &missing) && os.Getenv(Require) != "1" {
 		t.Skipf("NOT TESTED: %v", missing)
 	}
 	t.Fatalf("PostgreSQL for tests: %v", err)

@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	g.runGroups(ctx, flags.Args())
 	last := tally.report()
 	if *summary != "" {
-		if err := os.WriteFile(*summary, []byte(last+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(*summary, []byte(last+"\n"), 0o600); err != nil {
 			fmt.Fprintf(stderr, "testrun: write summary: %v\n", err)
 			return 1
 		}

@@ -1,0 +1,310 @@
+// Package troth_test holds the shape of the whole program: who may import whom
+// (docs: ARCHITECTURE.md), and a few habits that no linter checks. A failing test
+// here is a question, not a wall: when the new edge is right, change the table in
+// the same commit, and say why in its message.
+package troth_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// capabilities are libraries that a stranger could use: they import nothing of
+// internal/, and of each other only what the table allows.
+const capabilities = "attest attest/ek attest/eventlog attest/ima attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault"
+
+// services hold one use case each. None knows another, the store, or HTTP.
+const services = "internal/access internal/alert internal/audit internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/rollout"
+
+// ground is what services stand on besides the capabilities.
+const ground = "internal/fleet internal/evidence internal/nonce"
+
+// all stands for any of our packages but commands.
+const all = "*"
+
+// allowed is the import table: a package, and which of ours its non-test code may
+// import directly. Tests may import what they like.
+var allowed = map[string]string{
+	"attest":            "attest/ek attest/eventlog attest/ima",
+	"attest/ek":         "",
+	"attest/eventlog":   "",
+	"attest/ima":        "",
+	"attest/tpm":        "",
+	"attest/attesttest": "attest attest/tpm",
+	"policy":            "",
+	"policies":          "",
+	"tuf":               "",
+	"tuf/client":        "tuf", // one Target, read in one way by those who publish and those who install
+	"ca":                "",
+	"ca/local":          "ca",
+	"ca/vault":          "ca",
+
+	"internal/fleet":    "",
+	"internal/nonce":    "internal/fleet",
+	"internal/evidence": "attest policy internal/fleet",
+	"internal/access":   ground + " " + capabilities,
+	"internal/alert":    ground + " " + capabilities,
+	"internal/audit":    ground + " " + capabilities,
+	"internal/device":   ground + " " + capabilities,
+	"internal/enroll":   ground + " " + capabilities,
+	"internal/firmware": ground + " " + capabilities,
+	"internal/operator": ground + " " + capabilities,
+	"internal/posture":  ground + " " + capabilities,
+	"internal/report":   ground + " " + capabilities,
+	"internal/rollout":  ground + " " + capabilities,
+	"internal/store":    "internal/fleet",
+	"internal/api":      "internal/fleet",
+	"internal/httpapi":  "internal/api internal/fleet " + services,
+	"internal/web":      "internal/fleet " + services,
+	"internal/agent":    "attest attest/tpm tuf/client internal/api",
+	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api",
+	"internal/cli":      "attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet",
+	"internal/server":   all,
+
+	"cmd/trothd":      "internal/server",
+	"cmd/troth-agent": "internal/agent tuf/client",
+	"cmd/troth":       "internal/cli",
+	"cmd/troth-sim":   "internal/sim",
+
+	"internal/pgtest": "",
+	"tools/testrun":   "",
+}
+
+// pure packages turn bytes into answers: no file, network, process or database.
+const pure = "attest attest/ek attest/eventlog attest/ima policy policies ca internal/fleet"
+
+// reaching are the packages through which a pure package would reach outside.
+const reaching = "os os/exec net net/http database/sql syscall"
+
+// pkg is what go list says of one package.
+type pkg struct {
+	ImportPath string
+	Dir        string
+	Name       string
+	Standard   bool
+	GoFiles    []string
+	Imports    []string
+}
+
+// path is the import path without the module's name.
+func (p pkg) path() string { return strings.TrimPrefix(p.ImportPath, "troth/") }
+
+// list runs go list without cgo, as we build.
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-e", "-json=ImportPath,Dir,Name,Standard,GoFiles,Imports"}, args...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// ours lists our packages that have non-test code.
+func ours(t *testing.T) []pkg {
+	t.Helper()
+	return slices.DeleteFunc(list(t, "./..."), func(p pkg) bool { return len(p.GoFiles) == 0 })
+}
+
+func in(list, word string) bool { return slices.Contains(strings.Fields(list), word) }
+
+func TestImportTable(t *testing.T) {
+	for _, p := range ours(t) {
+		row, known := allowed[p.path()]
+		if !known {
+			t.Errorf("%s has no row in the import table: add one to allowed in deps_test.go, and one to ARCHITECTURE.md", p.path())
+			continue
+		}
+		for _, imported := range p.Imports {
+			path, mine := strings.CutPrefix(imported, "troth/")
+			if !mine || in(row, path) || row == all && !strings.HasPrefix(path, "cmd/") {
+				continue
+			}
+			t.Errorf("%s imports %s, which its row in the import table does not allow (allowed: %q)", p.path(), path, row)
+		}
+	}
+}
+
+// TestTableKeepsItsPromises checks the table itself, so that a new edge cannot
+// quietly break the rules that the rows were written by.
+func TestTableKeepsItsPromises(t *testing.T) {
+	for path, row := range allowed {
+		for _, to := range strings.Fields(row) {
+			if in(capabilities, path) && !in(capabilities, to) {
+				t.Errorf("capability %s may not import %s", path, to)
+			}
+			if in(services, path) && in(services+" internal/store internal/httpapi internal/web internal/server internal/api", to) {
+				t.Errorf("service %s may not import %s", path, to)
+			}
+		}
+	}
+}
+
+func TestReach(t *testing.T) {
+	for _, p := range ours(t) {
+		for _, imported := range p.Imports {
+			if in(pure, p.path()) && in(reaching, imported) {
+				t.Errorf("%s is pure and imports %s", p.path(), imported)
+			}
+			if in(services, p.path()) && imported == "net/http" {
+				t.Errorf("service %s imports net/http", p.path())
+			}
+			if p.path() == "internal/fleet" && strings.Contains(strings.Split(imported, "/")[0], ".") {
+				t.Errorf("internal/fleet imports %s; the domain uses the standard library only", imported)
+			}
+		}
+	}
+}
+
+// TestAgentLinksNoServer looks at everything the agent links: it has to stay a
+// small static program without policy engine, SQL, Vault or C.
+func TestAgentLinksNoServer(t *testing.T) {
+	forbidden := []string{
+		"github.com/open-policy-agent/", "database/sql", "modernc.org/", "github.com/jackc/",
+		"github.com/hashicorp/vault", "runtime/cgo", "troth/policy", "troth/policies",
+		"troth/ca", "troth/internal/store", "troth/internal/server", "troth/attest/attesttest",
+	}
+	if !exists("cmd/troth-agent") {
+		return
+	}
+	for _, p := range list(t, "-deps", "./cmd/troth-agent") {
+		for _, f := range forbidden {
+			if p.ImportPath == f || strings.HasPrefix(p.ImportPath, strings.TrimSuffix(f, "/")+"/") {
+				t.Errorf("troth-agent links %s", p.ImportPath)
+			}
+		}
+	}
+}
+
+// TestAgentIsSmall builds the agent as it is released.
+func TestAgentIsSmall(t *testing.T) {
+	const limit = 20 << 20 // bytes
+	if !exists("cmd/troth-agent") {
+		return
+	}
+	binary := filepath.Join(t.TempDir(), "troth-agent")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./cmd/troth-agent")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build troth-agent: %v\n%s", err, out)
+	}
+	info, err := os.Stat(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() >= limit {
+		t.Errorf("troth-agent is %d bytes, the limit is %d", info.Size(), limit)
+	}
+}
+
+func exists(dir string) bool {
+	_, err := os.Stat(dir)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+func TestPackageNamesSaySomething(t *testing.T) {
+	for _, p := range ours(t) {
+		if in("util utils common helper helpers misc shared base lib", p.Name) {
+			t.Errorf("%s: a package named %s says nothing about what it holds", p.path(), p.Name)
+		}
+	}
+}
+
+// TestHabits parses all non-test code: nobody registers anything in an init, and
+// libraries leave the clock, the log and the process to their callers.
+func TestHabits(t *testing.T) {
+	for _, p := range ours(t) {
+		for _, name := range p.GoFiles {
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			for _, habit := range badHabits(file, in(capabilities+" internal/fleet", p.path())) {
+				t.Errorf("%s/%s:%d: %s", p.path(), name, fset.Position(habit.pos).Line, habit.what)
+			}
+		}
+	}
+}
+
+type habit struct {
+	pos  token.Pos
+	what string
+}
+
+// badHabits finds what a file should not do. A default such as now = time.Now is
+// no call: it is the caller's to replace.
+func badHabits(file *ast.File, library bool) []habit {
+	imported := map[string]string{} // local name -> import path
+	for _, spec := range file.Imports {
+		path := strings.Trim(spec.Path.Value, `"`)
+		name := path[strings.LastIndexByte(path, '/')+1:]
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		imported[name] = path
+	}
+	var found []habit
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if n.Recv == nil && n.Name.Name == "init" {
+				found = append(found, habit{n.Pos(), "has an init function"})
+			}
+		case *ast.CallExpr:
+			sel, ok := n.Fun.(*ast.SelectorExpr)
+			if !ok || !library {
+				break
+			}
+			if x, ok := sel.X.(*ast.Ident); ok {
+				call := imported[x.Name] + "." + sel.Sel.Name
+				if in("time.Now time.Since time.Until os.Exit", call) || strings.HasPrefix(call, "log.") || strings.HasPrefix(call, "log/slog.") {
+					found = append(found, habit{n.Pos(), "a library calls " + call})
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func TestBadHabitsAreFound(t *testing.T) {
+	const source = `package p
+import ("time"; "log"; "os"; clock "time")
+var Now = time.Now
+func init() {}
+func f() { time.Now(); clock.Since(Now()); log.Print(); os.Exit(1); t.Now() }`
+	file, err := parser.ParseFile(token.NewFileSet(), "p.go", source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := badHabits(file, true); len(got) != 5 {
+		t.Errorf("found %d bad habits in a library, want 5: %v", len(got), got)
+	}
+	if got := badHabits(file, false); len(got) != 1 {
+		t.Errorf("found %d bad habits in a program, want 1: %v", len(got), got)
+	}
+}

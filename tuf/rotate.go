@@ -53,13 +53,13 @@ func (r *Repository) rotate(now time.Time, roles []string) error {
 		return err
 	}
 	delegated := slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return role == metadata.ROOT })
+	added := map[string][]string{}
 	for _, role := range roles {
-		added, err := r.newKeys(next, role, old.Signed.Version+1)
-		if err != nil {
+		if added[role], err = r.newKeys(next, role, old.Signed.Version+1); err != nil {
 			return err
 		}
 		if role == metadata.ROOT {
-			if err := keepOnly(next, role, added); err != nil {
+			if err := keepOnly(next, role, added[role]); err != nil {
 				return err
 			}
 		}
@@ -78,18 +78,31 @@ func (r *Repository) rotate(now time.Time, roles []string) error {
 		return err
 	}
 	for _, role := range delegated {
-		ids := last.Signed.Roles[role].KeyIDs
-		if err := keepOnly(last, role, ids[len(old.Signed.Roles[role].KeyIDs):]); err != nil {
+		delete(last.Signed.Roles[role].UnrecognizedFields, retiringField)
+		if err := keepOnly(last, role, added[role]); err != nil {
 			return err
 		}
 	}
 	return r.publishRoot(next, last, now)
 }
 
+// retiringField is a role's extra field in root.json: how many of its keys are
+// about to be dropped. A rotation that finds it was preceded by one that was
+// interrupted, and does not double the number of keys.
+const retiringField = "x-troth-retiring"
+
 // newKeys makes as many keys as the role has and adds them to root.
 func (r *Repository) newKeys(root *metadata.Metadata[metadata.RootType], role string, version int64) ([]string, error) {
+	delegation := root.Signed.Roles[role]
+	count := len(delegation.KeyIDs)
+	if retiring, ok := delegation.UnrecognizedFields[retiringField].(float64); ok && int(retiring) > 0 && int(retiring) < count {
+		count -= int(retiring)
+	}
+	if role != metadata.ROOT {
+		delegation.UnrecognizedFields[retiringField] = len(delegation.KeyIDs)
+	}
 	var ids []string
-	for i := range root.Signed.Roles[role].KeyIDs {
+	for i := range count {
 		name := fmt.Sprintf("%s-v%d.pem", role, version)
 		if i > 0 {
 			name = fmt.Sprintf("%s-v%d-%d.pem", role, version, i+1)

@@ -63,6 +63,7 @@ for set in "$@"; do
   test)
     need_tpm
     need initdb postgresql
+    need tpm2_eventlog tpm2-tools
     ;;
   lint) need shellcheck shellcheck ;;
   browser) need chromium chromium ;;

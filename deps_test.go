@@ -72,8 +72,8 @@ var allowed = map[string]string{
 	"internal/api":      "internal/fleet",
 	"internal/httpapi":  "internal/api internal/fleet " + services,
 	"internal/web":      "internal/fleet " + services,
-	"internal/agent":    "attest attest/tpm tuf/client internal/api",
-	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api",
+	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile",
+	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile",
 	"internal/cli":      "attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet",
 	"internal/server":   all,
 
@@ -82,8 +82,9 @@ var allowed = map[string]string{
 	"cmd/troth":       "internal/cli",
 	"cmd/troth-sim":   "internal/sim",
 
-	"internal/pgtest": "",
-	"tools/testrun":   "",
+	"internal/atomicfile": "",
+	"internal/pgtest":     "",
+	"tools/testrun":       "",
 }
 
 // pure packages turn bytes into answers: no file, network, process or database.

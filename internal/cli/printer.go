@@ -69,13 +69,23 @@ func jsonText(v any) ([]byte, error) {
 }
 
 // yamlText drops hostile characters that YAML would let stand; those that it
-// escapes itself are kept.
+// escapes itself are kept. Raw messages are decoded first, because JSON has
+// escapes that YAML does not know.
 func yamlText(v any) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	text, err := yaml.JSONToYAML(b)
+	var plain any
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	if err := dec.Decode(&plain); err != nil {
+		return nil, err
+	}
+	if b, err = json.Marshal(plain); err != nil {
+		return nil, err
+	}
+	text, err := yaml.JSONToYAML(cleanDocument(b))
 	if err != nil {
 		return nil, err
 	}

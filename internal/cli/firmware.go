@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"troth/internal/api"
+	"troth/tuf"
+)
+
+const maxReference = 64 << 10
+
+func (a *app) firmwareCommand() *cobra.Command {
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List the releases that the server knows",
+		Long: `List the firmware releases that the server read from its repository's signed
+metadata. A release that was just published appears once the server looked again.`,
+		Example: "  troth firmware list -o json",
+		Args:    takes(),
+		RunE:    a.action(func(ctx context.Context, _ []string) error { return a.firmwareList(ctx) }),
+	}
+	return a.noun("firmware", "Publish firmware, see what is published",
+		"A firmware release is a signed file with a version, a counter and the PCR values that prove its installation.",
+		list, a.firmwarePublishCommand())
+}
+
+func (a *app) firmwareList(ctx context.Context) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	var got api.ReleaseList
+	if err := client.Do(ctx, http.MethodGet, api.PathReleases, nil, &got); err != nil {
+		return err
+	}
+	return a.printer().print(got, func(p *page) { drawReleases(p, got) })
+}
+
+func drawReleases(p *page, got api.ReleaseList) {
+	t := &table{head: []string{"MODEL", "VERSION", "COUNTER", "SECURITY", "BYTES", "TARGET", "NOTES"}}
+	for _, r := range got.Releases {
+		t.add(r.Model, r.Version, strconv.FormatUint(r.Counter, 10), yesNo(r.Security), strconv.FormatInt(r.Length, 10), r.Target, dash(r.Notes))
+	}
+	p.table(t, "No releases.")
+}
+
+// publication is what the flags of firmware publish say.
+type publication struct {
+	file, repo, keys, reference string
+	release                     tuf.Release
+}
+
+func (a *app) firmwarePublishCommand() *cobra.Command {
+	var pub publication
+	cmd := &cobra.Command{
+		Use:   "publish FILE --repo DIR --keys DIR --model M --version V --counter N --reference FILE.json",
+		Short: "Sign a firmware file into a repository",
+		Long: `Sign a firmware file into a TUF repository: a directory that trothd, or any web
+server, serves. No server is asked. The targets, snapshot and timestamp keys must be
+in the keys directory.
+
+The counter grows with every release of a model: devices refuse to go back. The
+reference values are the PCR values that a device quotes once it runs the release,
+as {"bank":"sha256","pcrs":{"0":"HEX"}}; without them no device could ever prove it.`,
+		Example: `  troth firmware publish edge-100-1.2.0.img --repo repo --keys keys \
+    --model edge-100 --version 1.2.0 --counter 3 --security --reference edge-100-1.2.0.json`,
+		Args: takes("FILE"),
+		RunE: a.action(func(ctx context.Context, args []string) error {
+			pub.file = args[0]
+			return a.firmwarePublish(ctx, pub)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&pub.repo, "repo", "", "`DIR` of the repository")
+	f.StringVar(&pub.keys, "keys", "", "`DIR` of the signing keys")
+	f.StringVar(&pub.reference, "reference", "", "`FILE` of the reference values (JSON)")
+	f.StringVar(&pub.release.Model, "model", "", "hardware model that it is for")
+	f.StringVar(&pub.release.Version, "version", "", "version, for people")
+	f.Uint64Var(&pub.release.Counter, "counter", 0, "number that grows with every release of the model")
+	f.StringVar(&pub.release.Name, "name", "", "target name (default: the file's)")
+	f.BoolVar(&pub.release.Security, "security", false, "it fixes a vulnerability: older releases are outdated")
+	f.StringVar(&pub.release.Notes, "notes", "", "what is new, for people")
+	return cmd
+}
+
+func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
+	if pub.repo == "" || pub.keys == "" || pub.reference == "" {
+		return usagef("firmware publish needs --repo, --keys and --reference")
+	}
+	ref, err := a.readReference(pub.reference)
+	if err != nil {
+		return err
+	}
+	pub.release.Reference = &ref
+	pub.release.Name = first(pub.release.Name, filepath.Base(pub.file))
+	if err := pub.release.Validate(); err != nil {
+		return explainTUF(err)
+	}
+	content, err := os.Open(pub.file)
+	if err != nil {
+		return failf(exitUsage, codeFile, "%s", err)
+	}
+	defer content.Close()
+	repo, err := tuf.Open(pub.repo, pub.keys)
+	if err != nil {
+		return explainTUF(err)
+	}
+	got, err := repo.Publish(ctx, pub.release, content, a.Now())
+	if err != nil {
+		return explainTUF(err)
+	}
+	done := released(got)
+	return a.printer().print(done, func(p *page) {
+		p.line("Published %s: %s %s, counter %d, %d bytes.", done.Target, done.Model, done.Version, done.Counter, done.Length)
+		p.line("SHA-256 %s", done.SHA256)
+	})
+}
+
+func (a *app) readReference(file string) (ref tuf.Reference, err error) {
+	text, err := a.readFile(file, maxReference)
+	if err != nil {
+		return ref, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&ref); err != nil {
+		return ref, failf(exitUsage, codeFile, "%s has no reference values: %s", file, err)
+	}
+	if dec.More() {
+		return ref, failf(exitUsage, codeFile, "%s goes on after its reference values", file)
+	}
+	return ref, nil
+}
+
+// released is a target as the API would show it.
+func released(t tuf.Target) api.Release {
+	out := api.Release{Target: t.Name, Length: t.Length, SHA256: t.Hashes["sha256"]}
+	if t.Release == nil {
+		return out
+	}
+	out.Model, out.Version, out.Counter = t.Release.Model, t.Release.Version, t.Release.Counter
+	out.Security, out.Notes = t.Release.Security, t.Release.Notes
+	if t.Release.Reference != nil {
+		out.Reference = map[int]string{}
+		for index, value := range t.Release.Reference.PCRs {
+			if n, err := strconv.Atoi(index); err == nil {
+				out.Reference[n] = value
+			}
+		}
+	}
+	return out
+}
+
+// explainTUF ranks what a repository refuses.
+func explainTUF(err error) error {
+	var missing *tuf.MissingKeyError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &missing):
+		return failf(exitUsage, "missing_key", "%s", missing)
+	case errors.Is(err, tuf.ErrInvalid):
+		return failf(exitUsage, "release_invalid", "%s", err)
+	case errors.Is(err, tuf.ErrCounter):
+		return failf(exitNo, "release_counter", "%s", err)
+	case errors.Is(err, tuf.ErrExists):
+		return failf(exitNo, "exists", "%s", err)
+	case errors.Is(err, tuf.ErrNotFound):
+		return failf(exitNo, "no_repository", "%s", err)
+	case errors.Is(err, tuf.ErrExpired):
+		return failf(exitNo, "role_expired", "%s", err)
+	case errors.Is(err, tuf.ErrLocked):
+		return failf(exitUndecided, "locked", "%s", err)
+	default:
+		return failf(exitUndecided, "repository", "%s", err)
+	}
+}

@@ -1,0 +1,88 @@
+package troth.enroll_test
+
+import data.troth.enroll
+
+good := {
+	"now": "2026-03-01T12:00:00Z",
+	"device": {"id": "aa", "model": "gw-100", "lifecycle": ""},
+	"ek": {"certificate": true, "verified": true, "manufacturer": "ACME", "problem": ""},
+	"registered": false,
+	"require_registration": false,
+	"attestation": {"verified": true, "problems": []},
+}
+
+with_facts(changes) := json.patch(good, [{"op": "replace", "path": path, "value": value} | some path, value in changes])
+
+decision(facts) := value if value := enroll.decision with input as facts
+
+denied(facts, code) if {
+	d := decision(facts)
+	d.allow == false
+	d.code == code
+	d.reason != ""
+}
+
+allowed(facts) if {
+	d := decision(facts)
+	d.allow == true
+	d.code == ""
+}
+
+no_certificate := {"certificate": false, "verified": false, "manufacturer": "", "problem": ""}
+
+unverified(problem) := {"certificate": true, "verified": false, "manufacturer": "", "problem": problem}
+
+test_trusted_manufacturer_is_allowed if allowed(good)
+
+test_registered_and_trusted_is_allowed if allowed(with_facts({"/registered": true, "/require_registration": true}))
+
+test_registered_without_certificate_is_allowed if allowed(with_facts({"/ek": no_certificate, "/registered": true}))
+
+test_pending_is_allowed if allowed(with_facts({"/device/lifecycle": "pending", "/registered": true}))
+
+test_active_is_allowed if allowed(with_facts({"/device/lifecycle": "active"}))
+
+test_unregistered_is_denied_where_required if denied(with_facts({"/require_registration": true}), "not_registered")
+
+test_unregistered_without_certificate_is_denied if denied(with_facts({"/ek": no_certificate}), "not_registered")
+
+test_unknown_manufacturer_is_denied if {
+	denied(with_facts({"/ek": unverified("ek_unknown_manufacturer")}), "unknown_manufacturer")
+	denied(with_facts({"/ek": unverified("")}), "unknown_manufacturer")
+}
+
+test_broken_certificate_is_denied if denied(with_facts({"/ek": unverified("ek_expired")}), "ek_certificate_invalid")
+
+# Registration does not heal a certificate that does not verify, unless the
+# configuration says so.
+test_registered_with_unknown_manufacturer if {
+	facts := with_facts({"/ek": unverified("ek_unknown_manufacturer"), "/registered": true})
+	denied(facts, "unknown_manufacturer")
+	allowed(facts) with data.config.enroll.allow_unverified_certificate as true
+	denied(facts, "unknown_manufacturer") with data.config.enroll.allow_unverified_certificate as "true"
+}
+
+test_unverified_certificate_needs_registration_whatever_the_config if {
+	denied(with_facts({"/ek": unverified("")}), "unknown_manufacturer") with data.config.enroll.allow_unverified_certificate as true
+}
+
+test_failed_attestation_is_denied if {
+	facts := with_facts({"/attestation": {"verified": false, "problems": ["nonce"]}})
+	denied(facts, "attestation_failed")
+	contains(decision(facts).reason, "nonce")
+}
+
+test_missing_attestation_is_denied if denied(json.remove(good, ["attestation"]), "attestation_failed")
+
+test_quarantined_is_denied if denied(with_facts({"/device/lifecycle": "quarantined"}), "device_quarantined")
+
+test_retired_is_denied if denied(with_facts({"/device/lifecycle": "retired"}), "device_retired")
+
+test_unknown_lifecycle_is_denied if denied(with_facts({"/device/lifecycle": "reborn"}), "lifecycle_unknown")
+
+test_missing_ek_is_denied if {
+	denied(json.remove(good, ["ek"]), "undecided")
+	denied(json.remove(with_facts({"/registered": true}), ["ek"]), "undecided")
+}
+
+test_missing_requirement_is_denied if denied(json.remove(good, ["require_registration"]), "not_registered")

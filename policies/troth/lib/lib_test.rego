@@ -1,0 +1,47 @@
+package troth.lib_test
+
+import data.troth.lib
+
+test_listed if {
+	lib.listed([]) == ""
+	lib.listed(["a"]) == "a"
+	lib.listed(["a", "b"]) == "a and b"
+	lib.listed(["a", "b", "c"]) == "a, b and c"
+}
+
+test_pcrs if {
+	lib.pcr(7) == "PCR 7 (Secure Boot policy)"
+	lib.pcr(20) == "PCR 20"
+	lib.pcrs([8, 0]) == "PCR 0 (firmware) and PCR 8 (command line)"
+}
+
+test_counted if {
+	lib.counted(0, "entry", "entries") == "0 entries"
+	lib.counted(1, "entry", "entries") == "1 entry"
+}
+
+test_quoted_cuts_and_escapes if {
+	lib.quoted("a\n") == `"a\n"`
+	count(lib.quoted(concat("", [c | some _ in numbers.range(1, 200); c := "x"]))) == 66
+}
+
+test_setting_number if {
+	lib.setting_number("s", "k", 5) == 5 with data.config as {}
+	lib.setting_number("s", "k", 5) == 7 with data.config as {"s": {"k": 7}}
+}
+
+test_setting_of_wrong_type_has_no_value if {
+	not lib.setting_number("s", "k", 5) with data.config as {"s": {"k": "7"}}
+	not lib.setting_number("s", "k", 5) with data.config as {"s": {"k": -1}}
+	not lib.setting_number("s", "k", 5) with data.config as {"s": {"k": false}}
+	not lib.setting_boolean("s", "k", true) with data.config as {"s": {"k": "true"}}
+}
+
+test_setting_boolean if {
+	lib.setting_boolean("s", "k", true) == true with data.config as {}
+	lib.setting_boolean("s", "k", true) == false with data.config as {"s": {"k": false}}
+}
+
+test_control_of_an_unknown_finding_has_no_answer if {
+	not lib.control({"custom": {"id": "x"}}, {"outcome": "fine", "reason": "r"}) with input as {"now": "2026-03-01T12:00:00Z"}
+}

@@ -1,0 +1,79 @@
+# METADATA
+# title: Operators
+# description: >-
+#   Who may do what. An action is a noun and a verb, device.list. Roles grow from
+#   one to the next: a viewer reads what the service knows of the fleet; an
+#   auditor also makes reports and reads the audit log; an operator also acts on
+#   the fleet; an admin may do everything, and alone touches operators, tokens,
+#   policies in force, and the approval of waivers.
+package troth.operator
+
+import data.troth.lib
+
+# METADATA
+# title: Operator decision
+# entrypoint: true
+decision := deny("action_malformed", "An action is a noun and a verb, like device.list.") if {
+	not regex.match(`^[a-z][a-z_-]*\.[a-z][a-z_-]*$`, input.action)
+} else := deny("operator_unknown", "Nobody is named who would act.") if {
+	not named
+} else := allow(sprintf("An admin may do %s.", [input.action])) if {
+	input.role == "admin"
+} else := deny("role_unknown", sprintf("There is no role %s.", [lib.quoted(input.role)])) if {
+	not input.role in object.keys(granted)
+} else := allow(sprintf("The role %s may do %s.", [input.role, input.action])) if {
+	granted[input.role]
+} else := deny("role_insufficient", sprintf("The role %s may not do %s.", [input.role, input.action]))
+
+# METADATA
+# description: Whether each role, but for admin, may do what is asked.
+granted := {
+	"viewer": reads,
+	"auditor": _any([reads, audits]),
+	"operator": _any([reads, audits, operates]),
+}
+
+default reads := false
+
+reads if {
+	verb in {"list", "get", "watch"}
+	not noun in {"operator", "token", "audit"}
+}
+
+default audits := false
+
+audits if noun == "report"
+
+audits if {
+	noun == "audit"
+	verb in {"list", "get", "verify", "export"}
+}
+
+default operates := false
+
+operates if noun in {"device", "registration", "alert", "rollout", "firmware"}
+
+operates if {
+	noun == "policy"
+	verb in {"test", "preview"}
+}
+
+operates if {
+	noun == "waiver"
+	verb == "request"
+}
+
+noun := split(input.action, ".")[0]
+
+verb := split(input.action, ".")[1]
+
+named if {
+	is_string(input.operator)
+	input.operator != ""
+}
+
+_any(answers) := true in answers
+
+allow(reason) := {"allow": true, "code": "", "reason": reason}
+
+deny(code, reason) := {"allow": false, "code": code, "reason": reason}

@@ -1,0 +1,74 @@
+package troth.operator_test
+
+import data.troth.operator
+
+decision(role, action) := value if value := operator.decision with input as {"operator": "ada", "role": role, "action": action, "resource": ""}
+
+allowed(role, action) if {
+	d := decision(role, action)
+	d.allow == true
+	d.code == ""
+}
+
+denied(role, action, code) if {
+	d := decision(role, action)
+	d.allow == false
+	d.code == code
+}
+
+test_admin_may_do_everything if {
+	every action in ["device.list", "token.create", "operator.delete", "policy.activate", "waiver.approve"] {
+		allowed("admin", action)
+	}
+}
+
+test_viewer_reads if {
+	every action in ["device.list", "device.get", "alert.list", "rollout.get", "policy.get", "report.list"] {
+		allowed("viewer", action)
+	}
+	every action in ["device.retire", "report.create", "token.list", "operator.list", "audit.list"] {
+		denied("viewer", action, "role_insufficient")
+	}
+}
+
+test_auditor_reads_and_reports if {
+	every action in ["device.list", "report.create", "report.get", "audit.list", "audit.export"] {
+		allowed("auditor", action)
+	}
+	every action in ["device.quarantine", "alert.acknowledge", "token.list", "audit.delete", "policy.preview"] {
+		denied("auditor", action, "role_insufficient")
+	}
+}
+
+test_operator_acts_on_the_fleet if {
+	every action in [
+		"device.quarantine", "device.release", "registration.create", "alert.acknowledge",
+		"rollout.start", "firmware.publish", "policy.preview", "waiver.request", "report.create",
+	] {
+		allowed("operator", action)
+	}
+	every action in ["policy.activate", "waiver.approve", "token.create", "operator.list"] {
+		denied("operator", action, "role_insufficient")
+	}
+}
+
+test_unknown_role_is_denied if {
+	denied("root", "device.list", "role_unknown")
+	denied("", "device.list", "role_unknown")
+}
+
+test_malformed_action_is_denied_even_to_an_admin if {
+	every action in ["", "device", "device.list.all", "Device.list", ".list", "device.*"] {
+		denied("admin", action, "action_malformed")
+	}
+}
+
+test_nobody_is_denied if {
+	d := operator.decision with input as {"operator": "", "role": "admin", "action": "device.list", "resource": ""}
+	d.code == "operator_unknown"
+}
+
+test_missing_facts_are_denied if {
+	d := operator.decision with input as {}
+	d.allow == false
+}

@@ -1,0 +1,91 @@
+# The device started as it should: Secure Boot, and a boot log that accounts for
+# what the TPM holds.
+package troth.posture
+
+import data.troth.lib
+
+# METADATA
+# title: Secure Boot enabled
+# description: >-
+#   The firmware's own measurement of the SecureBoot variable, replayed to the
+#   quoted PCR 7, says that only signed boot loaders start.
+# scope: rule
+# custom:
+#   id: secure-boot
+#   severity: high
+#   remediation: none
+#   frameworks:
+#     NIST SP 800-193: ["4.2"]
+#     IEC 62443-4-2: ["EDR 3.14"]
+#     ETSI EN 303 645: ["5.7-1"]
+#     EU CRA: ["Annex I Part I (2)(f)"]
+controls contains lib.control(rego.metadata.rule(), secure_boot)
+
+secure_boot := unproven if {
+	not proven
+} else := lib.pass("Secure Boot is on.") if {
+	input.attestation.event_log.replayed == true
+	input.attestation.secure_boot.known == true
+	input.attestation.secure_boot.enabled == true
+} else := lib.fail("Secure Boot is off.") if {
+	input.attestation.secure_boot.known == true
+	input.attestation.secure_boot.enabled == false
+} else := lib.fail("Nothing that the device sent shows that Secure Boot is on.") if {
+	input.attestation.secure_boot.known == false
+} else := missing
+
+# METADATA
+# title: Event log given and replayed
+# description: >-
+#   The device sent its TCG event log, and the log replays to the quoted PCRs. A
+#   boot loader that bypasses the EFI stub leaves a kernel without a log; a
+#   missing log is not a log that agrees.
+# scope: rule
+# custom:
+#   id: event-log
+#   severity: medium
+#   remediation: none
+#   frameworks:
+#     NIST SP 800-193: ["4.3"]
+#     NISTIR 8259A: ["Cybersecurity State Awareness"]
+#     IEC 62443-4-2: ["EDR 3.14", "CR 6.2"]
+#     EU CRA: ["Annex I Part I (2)(l)"]
+controls contains lib.control(rego.metadata.rule(), event_log)
+
+event_log := unproven if {
+	not proven
+} else := lib.fail("The device sent no event log.") if {
+	input.attestation.event_log.given == false
+} else := lib.fail("The event log does not replay to the quoted PCRs.") if {
+	input.attestation.event_log.replayed == false
+} else := lib.pass("The event log replays to the quoted PCRs.") if {
+	input.attestation.event_log.given == true
+	input.attestation.event_log.replayed == true
+} else := missing
+
+# METADATA
+# title: No unexplained PCRs
+# description: >-
+#   Every quoted PCR is at its reset value or explained by events of a log.
+#   Something was measured that no log tells of.
+# scope: rule
+# custom:
+#   id: no-unexplained-pcrs
+#   severity: high
+#   remediation: none
+#   frameworks:
+#     NIST SP 800-193: ["4.3"]
+#     IEC 62443-4-2: ["CR 3.4"]
+#     ETSI EN 303 645: ["5.7-2"]
+controls contains lib.control(rego.metadata.rule(), no_unexplained_pcrs)
+
+no_unexplained_pcrs := unproven if {
+	not proven
+} else := lib.fail(sprintf("No event explains the value of %s.", [lib.pcrs(input.attestation.event_log.unexplained_pcrs)])) if {
+	count(input.attestation.event_log.unexplained_pcrs) > 0
+} else := lib.fail("There is no event log that explains the quoted PCRs.") if {
+	input.attestation.event_log.given == false
+} else := lib.pass("The logs explain every quoted PCR.") if {
+	input.attestation.event_log.replayed == true
+	count(input.attestation.event_log.unexplained_pcrs) == 0
+} else := missing

@@ -1,0 +1,46 @@
+# METADATA
+# title: Posture
+# description: >-
+#   The verdict on a device and the controls behind it. Each control is a rule
+#   named controls with a METADATA annotation, in the file of its theme; what it
+#   found is a rule of its own that ends in an unconditional else, so that a fact
+#   which is missing is an error and never a pass.
+package troth.posture
+
+import data.troth.lib
+
+# METADATA
+# title: Posture decision
+# entrypoint: true
+decision := {"verdict": verdict, "controls": controls}
+
+# METADATA
+# description: >-
+#   A device is noncompliant if a control fails whose grace has passed;
+#   undecided (error) if one could not be decided; compliant if all others
+#   passed, do not apply, or fail within their grace.
+default verdict := "error"
+
+verdict := "noncompliant" if {
+	some control in controls
+	control.outcome == "fail"
+	lib.enforced(control)
+} else := "compliant" if {
+	count(controls) > 0
+	every control in controls {
+		control.outcome in {"pass", "not_applicable", "fail"}
+	}
+}
+
+# METADATA
+# description: >-
+#   Nothing that evidence says is a fact before the evidence has verified. Every
+#   control over it begins with this.
+default proven := false
+
+proven if input.attestation.verified == true
+
+unproven := lib.undecided("The evidence did not verify, so nothing that it says is proven.")
+
+# What a control says if the facts that it needs are not there.
+missing := lib.undecided("The facts that this control needs are missing.")

@@ -1,0 +1,100 @@
+package troth.posture_test
+
+import data.troth.posture
+
+test_all_well_is_compliant if verdict(good) == "compliant"
+
+test_all_well_passes_every_control if {
+	answer := posture.decision with input as good
+	count(answer.controls) >= 12
+	every control in answer.controls {
+		control.outcome == "pass"
+		object.keys(control) == {"id", "outcome", "reason"}
+	}
+}
+
+test_a_failure_is_noncompliant if verdict(set_to({"/attestation/secure_boot/enabled": false})) == "noncompliant"
+
+test_a_failure_outweighs_an_error if {
+	verdict(json.patch(good, [
+		{"op": "replace", "path": "/attestation/secure_boot/enabled", "value": false},
+		{"op": "remove", "path": "/update"},
+	])) == "noncompliant"
+}
+
+test_an_error_is_an_error if verdict(without("/update")) == "error"
+
+test_no_input_is_no_pass if {
+	answer := posture.decision with input as {"now": "2026-03-01T12:00:00Z"}
+	answer.verdict == "error"
+	every control in answer.controls {
+		control.outcome == "error"
+	}
+}
+
+test_no_input_at_all_is_no_pass if {
+	not posture.decision.verdict == "compliant" with input as {}
+}
+
+test_no_controls_is_an_error if {
+	posture.verdict == "error" with posture.controls as set() with input as good
+}
+
+test_an_unknown_outcome_is_an_error if {
+	posture.verdict == "error" with posture.controls as {{"id": "x", "outcome": "fine"}} with input as good
+}
+
+# Nothing that evidence says counts before the evidence has verified.
+test_unverified_evidence_proves_nothing if {
+	answer := posture.decision with input as set_to({"/attestation/verified": false})
+	answer.verdict == "noncompliant"
+	{control.id | some control in answer.controls; control.outcome == "pass"} == {"certificate-current", "update-healthy"}
+}
+
+test_failure_begins_now if {
+	control := result("secure-boot", set_to({"/attestation/secure_boot/enabled": false}))
+	control.since == "2026-03-01T12:00:00Z"
+	control.enforced_at == "2026-03-01T12:00:00Z"
+}
+
+test_failure_keeps_its_beginning if {
+	control := result("secure-boot", set_to({
+		"/attestation/secure_boot/enabled": false,
+		"/failing_since": {"secure-boot": "2026-02-01T00:00:00Z"},
+	}))
+	control.since == "2026-02-01T00:00:00Z"
+	control.enforced_at == "2026-02-01T00:00:00Z"
+}
+
+test_failure_in_the_future_begins_now if {
+	control := result("firmware-current", set_to({
+		"/firmware/latest_security_counter": 4,
+		"/failing_since": {"firmware-current": "2030-01-01T00:00:00Z"},
+	}))
+	control.since == "2026-03-01T12:00:00Z"
+}
+
+test_failure_within_grace_is_compliant if {
+	facts := set_to({"/firmware/latest_security_counter": 4})
+	control := result("firmware-current", facts)
+	control.outcome == "fail"
+	control.enforced_at == "2026-03-15T12:00:00Z"
+	verdict(facts) == "compliant"
+}
+
+test_grace_ends_at_its_instant if {
+	verdict(set_to({
+		"/firmware/latest_security_counter": 4,
+		"/failing_since": {"firmware-current": "2026-02-15T12:00:00.000000001Z"},
+	})) == "compliant"
+	verdict(set_to({
+		"/firmware/latest_security_counter": 4,
+		"/failing_since": {"firmware-current": "2026-02-15T12:00:00Z"},
+	})) == "noncompliant"
+}
+
+test_an_error_has_no_grace if {
+	control := result("firmware-current", set_to({"/firmware/known": false}))
+	control.outcome == "error"
+	control.enforced_at == control.since
+}

@@ -1,0 +1,126 @@
+# What ran since boot was measured (Linux Integrity Measurement Architecture),
+# and the TPM's account of time holds.
+package troth.posture
+
+import data.troth.lib
+
+# METADATA
+# title: IMA list given and replayed
+# description: >-
+#   The device sent its IMA measurement list, and the list replays to the quoted
+#   PCR 10.
+# scope: rule
+# custom:
+#   id: ima-list
+#   severity: medium
+#   remediation: none
+#   frameworks:
+#     NISTIR 8259A: ["Cybersecurity State Awareness"]
+#     IEC 62443-4-2: ["CR 3.4", "CR 6.2"]
+#     EU CRA: ["Annex I Part I (2)(l)"]
+controls contains lib.control(rego.metadata.rule(), ima_list)
+
+ima_list := unproven if {
+	not proven
+} else := lib.fail("The device sent no IMA list.") if {
+	input.attestation.ima.given == false
+} else := lib.fail("The IMA list does not replay to the quoted PCR 10.") if {
+	input.attestation.ima.replayed == false
+} else := lib.fail("The IMA list is empty.") if {
+	input.attestation.ima.entries == 0
+} else := lib.pass(sprintf("The IMA list of %s replays to the quoted PCR 10.", [lib.counted(input.attestation.ima.entries, "entry", "entries")])) if {
+	input.attestation.ima.given == true
+	input.attestation.ima.replayed == true
+	input.attestation.ima.entries > 0
+} else := missing
+
+# METADATA
+# title: No IMA violations
+# description: >-
+#   No file changed while it was being measured. A violation is the kernel's own
+#   word that a measurement may not be of what ran.
+# scope: rule
+# custom:
+#   id: ima-no-violations
+#   severity: high
+#   remediation: none
+#   frameworks:
+#     IEC 62443-4-2: ["CR 3.4"]
+#     ETSI EN 303 645: ["5.7-2"]
+#     EU CRA: ["Annex I Part I (2)(f)"]
+controls contains lib.control(rego.metadata.rule(), ima_no_violations)
+
+ima_no_violations := unproven if {
+	not proven
+} else := lib.fail(sprintf("The IMA list has %s.", [lib.counted(input.attestation.ima.violations, "violation", "violations")])) if {
+	input.attestation.ima.violations > 0
+} else := lib.fail("Without an IMA list nothing shows that there were no violations.") if {
+	input.attestation.ima.given == false
+} else := lib.pass("The IMA list has no violations.") if {
+	input.attestation.ima.replayed == true
+	input.attestation.ima.violations == 0
+} else := missing
+
+# METADATA
+# title: TPM clock safe
+# description: >-
+#   The TPM vouches that its clock has not stepped back. It does not after power
+#   was cut without a shutdown, until the clock has passed the last value that it
+#   can have shown; hence the grace.
+# scope: rule
+# custom:
+#   id: clock-safe
+#   severity: low
+#   grace: 24h
+#   remediation: none
+#   frameworks:
+#     IEC 62443-4-2: ["CR 2.11"]
+controls contains lib.control(rego.metadata.rule(), clock_safe)
+
+clock_safe := unproven if {
+	not proven
+} else := lib.pass("The TPM says that its clock is safe.") if {
+	input.attestation.clock.safe == true
+} else := lib.fail("The TPM says that its clock may have stepped back: it lost power without a shutdown.") if {
+	input.attestation.clock.safe == false
+} else := missing
+
+# METADATA
+# title: TPM counters never go back
+# description: >-
+#   Reset count, restart count and clock are not lower than in the posture
+#   before. If they are, the TPM was cleared or another one took its place, or an
+#   old quote was shown.
+# scope: rule
+# custom:
+#   id: clock-monotonic
+#   severity: high
+#   remediation: none
+#   frameworks:
+#     NISTIR 8259A: ["Device Identification", "Cybersecurity State Awareness"]
+#     IEC 62443-4-2: ["CR 1.2"]
+controls contains lib.control(rego.metadata.rule(), clock_monotonic)
+
+clock_monotonic := unproven if {
+	not proven
+} else := lib.fail(sprintf("The TPM's reset count went back from %d to %d.", [before.reset_count, after.reset_count])) if {
+	after.reset_count < before.reset_count
+} else := lib.fail(sprintf("The TPM's restart count went back from %d to %d without a reset.", [before.restart_count, after.restart_count])) if {
+	after.reset_count == before.reset_count
+	after.restart_count < before.restart_count
+} else := lib.fail(sprintf("The TPM's clock went back from %d to %d ms within one boot.", [before.clock, after.clock])) if {
+	after.reset_count == before.reset_count
+	after.restart_count == before.restart_count
+	after.clock < before.clock
+} else := lib.pass("The TPM's counters did not go back.") if {
+	is_number(before.reset_count)
+	is_number(before.restart_count)
+	is_number(before.clock)
+	is_number(after.reset_count)
+	is_number(after.restart_count)
+	is_number(after.clock)
+} else := missing
+
+before := input.previous.clock
+
+after := input.attestation.clock

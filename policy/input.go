@@ -1,0 +1,281 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Input is the facts behind one decision: an EnrollInput, PostureInput,
+// AccessInput, RemediateInput or OperatorInput.
+type Input interface {
+	kind() Kind
+	at() time.Time
+	evidence() string
+	normal() any // a copy with one spelling for each meaning
+}
+
+// EnrollInput asks whether a device may have a certificate.
+type EnrollInput struct {
+	Now                 time.Time        `json:"now"`
+	Evidence            string           `json:"evidence"` // SHA-256 of the evidence, hexadecimal
+	Device              DeviceInput      `json:"device"`
+	EK                  EKInput          `json:"ek"`
+	Registered          bool             `json:"registered"`           // the EK's hash was registered beforehand
+	RequireRegistration bool             `json:"require_registration"` // the service enrols registered devices only
+	Attestation         AttestationInput `json:"attestation"`
+}
+
+// DeviceInput is what the service holds of a device.
+type DeviceInput struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Model     string            `json:"model"` // hardware model
+	Labels    map[string]string `json:"labels"`
+	Lifecycle string            `json:"lifecycle"` // empty (never seen), pending, active, quarantined, retired
+	Firmware  string            `json:"firmware"`  // version proven by PCRs; empty: none
+}
+
+// EKInput is how the endorsement key is vouched for.
+type EKInput struct {
+	Certificate  bool   `json:"certificate"`  // the device showed an EK certificate
+	Verified     bool   `json:"verified"`     // it leads to a trusted manufacturer
+	Manufacturer string `json:"manufacturer"` // the name of that manufacturer's root
+	Problem      string `json:"problem"`      // code of why it is not verified (package attest/ek)
+}
+
+// AttestationInput is the result of appraising a device's evidence. What it
+// says counts only if Verified.
+type AttestationInput struct {
+	Verified   bool              `json:"verified"`
+	Problems   []string          `json:"problems"` // codes (package attest)
+	EventLog   EventLogInput     `json:"event_log"`
+	SecureBoot SecureBootInput   `json:"secure_boot"`
+	IMA        IMAInput          `json:"ima"`
+	Clock      ClockInput        `json:"clock"`
+	PCRs       map[string]string `json:"pcrs"` // SHA-256 bank: index to value, hexadecimal
+}
+
+// EventLogInput is the TCG event log's part of an appraisal.
+type EventLogInput struct {
+	Given           bool  `json:"given"`
+	Replayed        bool  `json:"replayed"` // it replays to the quoted values
+	UnexplainedPCRs []int `json:"unexplained_pcrs"`
+}
+
+// SecureBootInput is what the event log says of UEFI Secure Boot.
+type SecureBootInput struct {
+	Known   bool `json:"known"` // the log says something of it
+	Enabled bool `json:"enabled"`
+}
+
+// IMAInput is the IMA measurement list's part of an appraisal.
+type IMAInput struct {
+	Given      bool `json:"given"`
+	Replayed   bool `json:"replayed"`
+	Entries    int  `json:"entries"`
+	Violations int  `json:"violations"`
+}
+
+// ClockInput is the TPM's account of time (TPMS_CLOCK_INFO, TPM 2.0 Library
+// part 2, section 10.11.1).
+type ClockInput struct {
+	ResetCount   uint32 `json:"reset_count"`
+	RestartCount uint32 `json:"restart_count"`
+	Clock        uint64 `json:"clock"` // milliseconds; zero if not known
+	Safe         bool   `json:"safe"`
+}
+
+// FirmwareInput compares the proven firmware with what was published for the
+// device's model.
+type FirmwareInput struct {
+	Known                 bool   `json:"known"`          // the PCRs match a published release
+	Version               string `json:"version"`        // of that release
+	Counter               uint64 `json:"counter"`        // of that release
+	Reported              string `json:"reported"`       // version in the device's own words
+	Mismatches            []int  `json:"mismatches"`     // PCRs that differ from the release it should be
+	LatestVersion         string `json:"latest_version"` // empty: nothing published for the model
+	LatestCounter         uint64 `json:"latest_counter"`
+	LatestSecurityCounter uint64 `json:"latest_security_counter"` // highest of a security release; zero: none
+}
+
+// UpdateInput is where the device's last update stands, in its own words.
+type UpdateInput struct {
+	State   string `json:"state"` // empty: none
+	Version string `json:"version"`
+	Error   string `json:"error"`
+}
+
+// PreviousInput is what the posture before this one said. The zero value: there
+// was none.
+type PreviousInput struct {
+	Clock   ClockInput `json:"clock"`
+	Verdict string     `json:"verdict"`
+}
+
+// CertificateInput is the client certificate that the device used.
+type CertificateInput struct {
+	NotAfter time.Time `json:"not_after,omitzero"`
+}
+
+// PostureInput asks for the verdict on a device.
+type PostureInput struct {
+	Now          time.Time            `json:"now"`
+	Evidence     string               `json:"evidence"` // SHA-256 of the evidence, hexadecimal
+	Device       DeviceInput          `json:"device"`
+	Attestation  AttestationInput     `json:"attestation"`
+	Firmware     FirmwareInput        `json:"firmware"`
+	Reported     map[string]any       `json:"reported"` // the device's own words: hostile
+	Update       UpdateInput          `json:"update"`
+	Previous     PreviousInput        `json:"previous"`
+	FailingSince map[string]time.Time `json:"failing_since"` // control id to first failure, of the posture before
+	Certificate  CertificateInput     `json:"certificate"`
+}
+
+// AccessInput asks whether a device may do something.
+type AccessInput struct {
+	Now                time.Time   `json:"now"`
+	Device             DeviceInput `json:"device"`
+	Presence           string      `json:"presence"`    // online, offline
+	Verdict            string      `json:"verdict"`     // compliant, noncompliant, error, unknown
+	VerdictAge         float64     `json:"verdict_age"` // seconds since it was reached
+	Action             string      `json:"action"`
+	Resource           string      `json:"resource"`
+	CertificateRevoked bool        `json:"certificate_revoked"`
+}
+
+// RemediateInput asks what to do about a posture. Controls are those of a
+// PostureDecision, unchanged.
+type RemediateInput struct {
+	Now      time.Time       `json:"now"`
+	Evidence string          `json:"evidence"`
+	Device   DeviceInput     `json:"device"`
+	Verdict  string          `json:"verdict"`
+	Controls []ControlResult `json:"controls"`
+	Firmware FirmwareInput   `json:"firmware"`
+}
+
+// OperatorInput asks whether an operator may do something. Now may be left out.
+type OperatorInput struct {
+	Now      time.Time `json:"now,omitzero"`
+	Operator string    `json:"operator"`
+	Role     string    `json:"role"`     // admin, operator, auditor, viewer
+	Action   string    `json:"action"`   // noun and verb: device.list
+	Resource string    `json:"resource"` // id of what is acted on, or empty
+}
+
+// Document is the canonical JSON of an input, the exact bytes that are
+// evaluated and whose SHA-256 is Meta.Input: fields in the order of their
+// declaration, keys of maps sorted, instants in UTC, no null for what is empty.
+func Document(in Input) ([]byte, error) {
+	if in.at().IsZero() && in.kind() != KindOperator {
+		return nil, fmt.Errorf("%w: now is not set", ErrInput)
+	}
+	document, err := json.Marshal(in.normal())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInput, err)
+	}
+	return document, nil
+}
+
+func (in EnrollInput) kind() Kind    { return KindEnroll }
+func (in PostureInput) kind() Kind   { return KindPosture }
+func (in AccessInput) kind() Kind    { return KindAccess }
+func (in RemediateInput) kind() Kind { return KindRemediate }
+func (in OperatorInput) kind() Kind  { return KindOperator }
+
+func (in EnrollInput) at() time.Time    { return in.Now }
+func (in PostureInput) at() time.Time   { return in.Now }
+func (in AccessInput) at() time.Time    { return in.Now }
+func (in RemediateInput) at() time.Time { return in.Now }
+func (in OperatorInput) at() time.Time  { return in.Now }
+
+func (in EnrollInput) evidence() string    { return in.Evidence }
+func (in PostureInput) evidence() string   { return in.Evidence }
+func (in AccessInput) evidence() string    { return "" }
+func (in RemediateInput) evidence() string { return in.Evidence }
+func (in OperatorInput) evidence() string  { return "" }
+
+func (in EnrollInput) normal() any {
+	in.Now = in.Now.UTC()
+	in.Device = in.Device.normal()
+	in.Attestation = in.Attestation.normal()
+	return in
+}
+
+func (in PostureInput) normal() any {
+	in.Now = in.Now.UTC()
+	in.Device = in.Device.normal()
+	in.Attestation = in.Attestation.normal()
+	in.Firmware = in.Firmware.normal()
+	in.Reported = filled(in.Reported)
+	since := make(map[string]time.Time, len(in.FailingSince))
+	for id, t := range in.FailingSince {
+		since[id] = t.UTC()
+	}
+	in.FailingSince = since
+	in.Certificate.NotAfter = in.Certificate.NotAfter.UTC()
+	return in
+}
+
+func (in AccessInput) normal() any {
+	in.Now = in.Now.UTC()
+	in.Device = in.Device.normal()
+	return in
+}
+
+func (in RemediateInput) normal() any {
+	in.Now = in.Now.UTC()
+	in.Device = in.Device.normal()
+	in.Firmware = in.Firmware.normal()
+	controls := make([]ControlResult, len(in.Controls))
+	for i, c := range in.Controls {
+		c.Since, c.EnforcedAt = inUTC(c.Since), inUTC(c.EnforcedAt)
+		controls[i] = c
+	}
+	in.Controls = controls
+	return in
+}
+
+func (in OperatorInput) normal() any {
+	in.Now = in.Now.UTC()
+	return in
+}
+
+func (d DeviceInput) normal() DeviceInput {
+	d.Labels = filled(d.Labels)
+	return d
+}
+
+func (a AttestationInput) normal() AttestationInput {
+	a.PCRs = filled(a.PCRs)
+	if a.Problems == nil {
+		a.Problems = []string{}
+	}
+	if a.EventLog.UnexplainedPCRs == nil {
+		a.EventLog.UnexplainedPCRs = []int{}
+	}
+	return a
+}
+
+func (f FirmwareInput) normal() FirmwareInput {
+	if f.Mismatches == nil {
+		f.Mismatches = []int{}
+	}
+	return f
+}
+
+func filled[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return m
+}
+
+func inUTC(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}

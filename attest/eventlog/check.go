@@ -1,0 +1,150 @@
+package eventlog
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Kind classifies a Finding.
+type Kind string
+
+// Kinds of finding.
+const (
+	// DigestMismatch: the profile says that the digest is the hash of the data,
+	// and it is not.
+	DigestMismatch Kind = "digest_mismatch"
+	// BadSeparator: PCR 0 to 7 does not have exactly one separator, or its
+	// value is neither of the two allowed ones.
+	BadSeparator Kind = "bad_separator"
+	// Malformed: the data of a recomputed event does not parse.
+	Malformed Kind = "malformed"
+	// Repeated: a Secure Boot variable was measured twice or after the separator.
+	Repeated Kind = "repeated"
+	// OutOfPlace: an event type that the profile does not know or does not
+	// allow in that PCR. Real firmware does this.
+	OutOfPlace Kind = "out_of_place"
+)
+
+// Finding is one departure of the log from the profile.
+type Finding struct {
+	Kind     Kind
+	PCR      int
+	Sequence int // of the event; -1 where something is missing
+	Message  string
+}
+
+// Coverage says which PCRs count, and for each in which banks. What a quote
+// covers and the log replays to is authenticated; nothing else is.
+type Coverage map[int][]string
+
+// All covers every PCR in every bank of the log, quoted or not.
+func (l *Log) All() Coverage {
+	c := make(Coverage, MaxPCR+1)
+	for pcr := 0; pcr <= MaxPCR; pcr++ {
+		c[pcr] = l.Banks
+	}
+	return c
+}
+
+// Check applies the rules of the profile to the events of the covered PCRs, with
+// digests recomputed in their covered banks.
+func (l *Log) Check(covered Coverage) []Finding {
+	c := checker{covered: covered, measured: map[int]bool{}, separators: map[int]int{}, variables: map[string]bool{}}
+	for _, e := range l.Events {
+		if e.Type != NoAction && len(covered[e.PCR]) > 0 {
+			c.event(e)
+		}
+	}
+	for pcr := 0; pcr <= 7; pcr++ {
+		if c.measured[pcr] && c.separators[pcr] == 0 {
+			c.add(BadSeparator, Event{PCR: pcr, Sequence: -1}, "PCR %d has no separator", pcr)
+		}
+	}
+	return c.findings
+}
+
+type checker struct {
+	covered    Coverage
+	measured   map[int]bool
+	separators map[int]int
+	variables  map[string]bool
+	findings   []Finding
+}
+
+func (c *checker) add(k Kind, e Event, format string, args ...any) {
+	c.findings = append(c.findings, Finding{Kind: k, PCR: e.PCR, Sequence: e.Sequence, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) event(e Event) {
+	c.measured[e.PCR] = true
+	if !allowedIn(e.PCR, e.Type) {
+		c.add(OutOfPlace, e, "event %d: %s does not belong in PCR %d", e.Sequence, e.Type, e.PCR)
+	}
+	if mustRecompute(e.Type) && !e.Recomputed(c.covered[e.PCR]) {
+		c.add(DigestMismatch, e, "event %d: the digest of %s in PCR %d is not the hash of its data", e.Sequence, e.Type, e.PCR)
+		return
+	}
+	switch {
+	case e.Type == Separator:
+		c.separator(e)
+	case e.PCR == 7:
+		c.pcr7(e)
+	case (e.Type == Action || e.Type == EFIAction) && !isText(e.Data):
+		c.add(Malformed, e, "event %d: %s in PCR %d is not text", e.Sequence, e.Type, e.PCR)
+	}
+}
+
+// separator counts separators: a second one, or one with another value, would
+// let later software pose as firmware (PFP section 10.4.1, EV_SEPARATOR).
+func (c *checker) separator(e Event) {
+	if e.PCR > 7 {
+		return
+	}
+	c.separators[e.PCR]++
+	if !bytes.Equal(e.Data, []byte{0, 0, 0, 0}) && !bytes.Equal(e.Data, []byte{0xff, 0xff, 0xff, 0xff}) {
+		c.add(BadSeparator, e, "event %d: the separator of PCR %d has a value that is not allowed", e.Sequence, e.PCR)
+	}
+	if c.separators[e.PCR] > 1 {
+		c.add(BadSeparator, e, "event %d: PCR %d has more than one separator", e.Sequence, e.PCR)
+	}
+}
+
+// pcr7 holds what Secure Boot facts rest on: the configuration is measured once,
+// before the separator, and everything is parseable.
+func (c *checker) pcr7(e Event) {
+	switch e.Type {
+	case EFIVariableDriverConfig:
+		v, trailing, err := parseVariable(e.Data)
+		if err != nil || trailing != 0 {
+			c.add(Malformed, e, "event %d: variable in PCR 7 is malformed", e.Sequence)
+			return
+		}
+		key := v.GUID + "/" + v.Name
+		if isSecureBootVariable(v) && (c.variables[key] || c.separators[7] > 0) {
+			c.add(Repeated, e, "event %d: variable %q is measured again or after the separator", e.Sequence, v.Name)
+		}
+		c.variables[key] = true
+	case EFIVariableAuthority:
+		if _, trailing, err := parseVariable(e.Data); err != nil || trailing > 1 {
+			c.add(Malformed, e, "event %d: authority in PCR 7 is malformed", e.Sequence)
+		}
+	case Action, EFIAction:
+		if !isText(e.Data) {
+			c.add(Malformed, e, "event %d: %s in PCR 7 is not text", e.Sequence, e.Type)
+		}
+	}
+}
+
+// isText accepts printable ASCII: a relabelled separator or variable is not.
+func isText(data []byte) bool {
+	data = bytes.TrimRight(data, "\x00")
+	if len(data) == 0 {
+		return false
+	}
+	for _, c := range data {
+		if c < 0x20 || c > 0x7e {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,97 @@
+package eventlog
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/binary"
+)
+
+// Recomputed says whether the event's digests are the hash of its data, or of
+// the part of it that the profile or the well-known writers of that event type
+// hash, in every one of banks. A digest that is not recomputed is only claimed
+// to belong to the data beside it. It is false when banks is empty.
+func (e Event) Recomputed(banks []string) bool {
+	if len(banks) == 0 {
+		return false
+	}
+	for _, preimage := range preimages(e) {
+		if e.isDigestOf(preimage, banks) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e Event) isDigestOf(data []byte, banks []string) bool {
+	for _, bank := range banks {
+		digest := e.Digests[bank]
+		if len(digest) == 0 || subtle.ConstantTimeCompare(digest, sum(bank, data)) != 1 {
+			return false
+		}
+	}
+	return len(banks) > 0
+}
+
+// mustRecompute lists the types whose digest the profile defines as the hash of
+// the event data (PFP table "Events"), so that a difference is a finding.
+func mustRecompute(t EventType) bool {
+	switch t {
+	case Separator, Action, EFIAction, SCRTMVersion, EFIVariableDriverConfig,
+		EFIVariableAuthority, EFIVariableBoot, EFIVariableBoot2, EFIGPTEvent:
+		return true
+	}
+	return false
+}
+
+// preimages lists what an event's digest may be the hash of.
+func preimages(e Event) [][]byte {
+	switch e.Type {
+	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode:
+		return [][]byte{e.Data}
+	case Action, EFIAction:
+		return [][]byte{e.Data, bytes.TrimRight(e.Data, "\x00")}
+	case EFIVariableAuthority:
+		// shim before 15.3 logs one byte more than it hashes.
+		if len(e.Data) > 0 {
+			return [][]byte{e.Data, e.Data[:len(e.Data)-1]}
+		}
+	case EFIVariableBoot, EFIVariableBoot2:
+		// EDK II hashes the variable's contents, and logs the whole structure.
+		if v, _, err := parseVariable(e.Data); err == nil {
+			return [][]byte{e.Data, v.Data}
+		}
+	case IPL:
+		return iplPreimages(e.Data)
+	case EventTag:
+		if _, tagged, ok := taggedEvent(e.Data); ok {
+			return [][]byte{e.Data, tagged, bytes.TrimRight(tagged, "\x00")}
+		}
+	default:
+		return nil
+	}
+	return [][]byte{e.Data}
+}
+
+// iplPreimages knows systemd-stub, which hashes the whole text, and GRUB, which
+// logs "label: text" with a NUL and hashes the text alone.
+func iplPreimages(data []byte) [][]byte {
+	text := bytes.TrimRight(data, "\x00")
+	out := [][]byte{data, text}
+	if _, rest, ok := bytes.Cut(text, []byte(": ")); ok {
+		out = append(out, rest)
+	}
+	return out
+}
+
+// taggedEvent reads a TCG_PCClientTaggedEvent (PFP section 10.4.2.1): its id and
+// its data, which must fill the event.
+func taggedEvent(data []byte) (id uint32, tagged []byte, ok bool) {
+	if len(data) < 8 {
+		return 0, nil, false
+	}
+	id = binary.LittleEndian.Uint32(data)
+	if uint64(binary.LittleEndian.Uint32(data[4:])) != uint64(len(data)-8) {
+		return 0, nil, false
+	}
+	return id, data[8:], true
+}

@@ -1,0 +1,168 @@
+package eventlog
+
+import (
+	"bytes"
+	"encoding/hex"
+	"maps"
+	"strings"
+	"unicode/utf8"
+)
+
+// Facts is what a log says about the boot. Verified marks a text whose digest
+// was recomputed; without it the text is only claimed by whoever wrote the log.
+// Digests are authenticated by the PCR they replay to.
+type Facts struct {
+	SecureBoot *SecureBoot `json:"secure_boot,omitempty"`
+	// BootLoaders lists, in order, everything in PCR 4 whose digest is not the
+	// hash of the event's own data: boot loaders and kernels (EFI images, by
+	// their Authenticode digest), and legacy boot code. An allow-list over all
+	// of them leaves no room for an image logged under another type.
+	BootLoaders  []Image       `json:"boot_loaders,omitempty"`
+	CommandLines []CommandLine `json:"command_lines,omitempty"`
+	SCRTMVersion *Text         `json:"s_crtm_version,omitempty"`
+}
+
+// SecureBoot is the configuration measured into PCR 7 before its separator.
+// The lists hold lower-case hex: SHA-256 of each DER certificate, and hash
+// entries as they are; "unparsed:" and the SHA-256 of a variable that is no
+// signature list.
+type SecureBoot struct {
+	Enabled bool     `json:"enabled"`
+	PK      []string `json:"pk"`
+	KEK     []string `json:"kek"`
+	DB      []string `json:"db"`
+	DBX     []string `json:"dbx"`
+	// Debug is true where the firmware measured that it was in UEFI debug mode.
+	Debug bool `json:"debug,omitempty"`
+}
+
+// Image is an EFI image or boot code measured into PCR 4.
+type Image struct {
+	Sequence int               `json:"sequence"`
+	Type     EventType         `json:"type"`
+	Digests  map[string]string `json:"digests"` // bank to lower-case hex
+	// Path is the file path of the image's device path, as claimed.
+	Path string `json:"path,omitempty"`
+}
+
+// CommandLine is one that the boot loader or the kernel's EFI stub measured.
+// The stub logs only a label, then Text is empty and Digests is the hash of the
+// UTF-16LE load options.
+type CommandLine struct {
+	PCR      int               `json:"pcr"`
+	Sequence int               `json:"sequence"`
+	Text     string            `json:"text,omitempty"`
+	Digests  map[string]string `json:"digests"`
+	Verified bool              `json:"verified"`
+}
+
+// Text is a measured text.
+type Text struct {
+	Text     string `json:"text"`
+	Verified bool   `json:"verified"`
+}
+
+// Facts reads the whole log in all its banks. It is what the log claims; use
+// FactsFrom for what a quote supports.
+func (l *Log) Facts() Facts { return l.FactsFrom(l.All()) }
+
+// FactsFrom draws facts only from events in covered PCRs, with digests only of
+// the covered banks. A PCR with any finding yields none: its event types cannot
+// be relied on.
+func (l *Log) FactsFrom(covered Coverage) Facts {
+	sound := maps.Clone(covered)
+	for _, finding := range l.Check(covered) {
+		delete(sound, finding.PCR)
+	}
+	f := Facts{}
+	b := factBuilder{covered: sound, facts: &f}
+	for _, e := range l.Events {
+		if e.Type != NoAction && len(sound[e.PCR]) > 0 {
+			b.event(e)
+		}
+	}
+	if b.secureBootSeen {
+		f.SecureBoot = &b.secureBoot
+	}
+	return f
+}
+
+type factBuilder struct {
+	covered        Coverage
+	facts          *Facts
+	secureBoot     SecureBoot
+	secureBootSeen bool
+}
+
+func (b *factBuilder) event(e Event) {
+	switch {
+	case e.Type == SCRTMVersion && e.PCR == 0:
+		b.facts.SCRTMVersion = &Text{Text: text(e.Data), Verified: e.Recomputed(b.covered[e.PCR])}
+	case e.PCR == 4 && e.Type != Separator && !mustRecompute(e.Type):
+		if !e.Recomputed(b.covered[e.PCR]) || e.Type == EFIBootServicesApplication {
+			b.facts.BootLoaders = append(b.facts.BootLoaders, Image{Sequence: e.Sequence, Type: e.Type,
+				Digests: b.digests(e), Path: imagePath(e)})
+		}
+	case e.PCR == 7:
+		b.pcr7(e)
+	case e.PCR >= 8 && e.PCR <= 15:
+		b.commandLine(e)
+	}
+}
+
+func (b *factBuilder) digests(e Event) map[string]string {
+	out := make(map[string]string, len(b.covered[e.PCR]))
+	for _, bank := range b.covered[e.PCR] {
+		if d := e.Digests[bank]; d != nil {
+			out[bank] = hex.EncodeToString(d)
+		}
+	}
+	return out
+}
+
+// eventTagLoadOptions is what the kernel's EFI stub tags the command line with
+// (LOAD_OPTIONS_EVENT_TAG_ID), beside this label in place of the text.
+const (
+	eventTagLoadOptions = 0x8f3b22ed
+	loadOptionsLabel    = "LOADED_IMAGE::LoadOptions"
+)
+
+func (b *factBuilder) commandLine(e Event) {
+	c := CommandLine{PCR: e.PCR, Sequence: e.Sequence, Digests: b.digests(e), Verified: e.Recomputed(b.covered[e.PCR])}
+	switch e.Type {
+	case EventTag:
+		id, tagged, ok := taggedEvent(e.Data)
+		if !ok || id != eventTagLoadOptions {
+			return
+		}
+		if t := text(tagged); t != loadOptionsLabel {
+			c.Text = t
+		}
+	case IPL:
+		label, rest, labelled := strings.Cut(text(e.Data), ": ")
+		switch {
+		case labelled && e.PCR == 8 && label == "kernel_cmdline":
+			c.Text = rest
+		case e.PCR == 12 && c.Verified: // systemd-stub: the text itself
+			c.Text = text(e.Data)
+		default:
+			return
+		}
+	default:
+		return
+	}
+	b.facts.CommandLines = append(b.facts.CommandLines, c)
+}
+
+// text decodes UTF-16LE where the bytes can only be that, else UTF-8, without
+// trailing NULs. It is hostile text.
+func text(data []byte) string {
+	if len(data) >= 2 && len(data)%2 == 0 && data[1] == 0 {
+		return utf16Text(data)
+	}
+	s := string(bytes.TrimRight(data, "\x00"))
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\ufffd")
+	}
+	return s
+}

@@ -1,0 +1,101 @@
+package attest
+
+import "troth/attest/eventlog"
+
+// Evidence is what a device or an operator hands in. Every field is foreign.
+type Evidence struct {
+	// AK is the attestation key: a TPMT_PUBLIC, a TPM2B_PUBLIC, or a PEM block of
+	// type PUBLIC KEY; at most 4 KiB.
+	AK []byte
+	// Quote is the TPMS_ATTEST that TPM2_Quote signed, or the TPM2B_ATTEST around
+	// it; at most 4 KiB.
+	Quote []byte
+	// Signature is the TPMT_SIGNATURE over the TPMS_ATTEST; at most 2 KiB.
+	Signature []byte
+	// PCRs are the values of exactly the quoted PCRs.
+	PCRs PCRs
+	// EventLog is the firmware's log, at most eventlog.MaxSize; nil: none given.
+	EventLog []byte
+	// IMA is the ASCII or binary runtime measurement list, at most ima.MaxSize;
+	// nil: none given.
+	IMA []byte
+}
+
+// Expectation is what the verifier requires of a quote.
+type Expectation struct {
+	// QualifyingData is the nonce as signed, at most 64 bytes. Empty is refused.
+	QualifyingData []byte
+	// Selection is the exact signed selection; nil accepts any that is not empty.
+	// In both cases the evidence must hold exactly the quoted values.
+	Selection map[string][]int
+	// AllowSHA1 accepts quotes of the SHA-1 bank.
+	AllowSHA1 bool
+	// RequireAttributes refuses a PEM key, which carries no attributes.
+	RequireAttributes bool
+}
+
+// Result is the outcome of an appraisal.
+type Result struct {
+	// Verified: no problem is an error. The zero Result is not verified.
+	Verified bool      `json:"verified"`
+	Problems []Problem `json:"problems"`
+	// PCRs are the values that the signature covers; empty until it is verified
+	// that it does.
+	PCRs PCRs `json:"pcrs"`
+	// EventLog is present where a log was given and the quote holds.
+	EventLog *EventLogResult `json:"event_log,omitempty"`
+	// SecureBoot is present where the log tells it, from a quoted PCR 7.
+	SecureBoot *SecureBoot `json:"secure_boot,omitempty"`
+	// IMA is present where a list was given and the quote holds.
+	IMA *IMAResult `json:"ima,omitempty"`
+	// Clock is present where the quote holds.
+	Clock *Clock `json:"clock,omitempty"`
+}
+
+// Err is nil for a verified result, and else an *Error whose Code is the first
+// error's.
+func (r Result) Err() error {
+	if r.Verified {
+		return nil
+	}
+	return &Error{Problems: r.Problems}
+}
+
+// EventLogResult says how the event log fits the quote, and what it tells.
+type EventLogResult struct {
+	Events int `json:"events"`
+	// Replayed: every quoted PCR that the log covers replays to its quoted value.
+	Replayed bool `json:"replayed"`
+	// UnexplainedPCRs lists quoted PCRs of 0 to 9 and 11 to 15 that no event
+	// covers and that are not at their reset value.
+	UnexplainedPCRs []int `json:"unexplained_pcrs"`
+	// BootLoaders, CommandLines and SCRTMVersion come only from PCRs that the
+	// quote covers, the log replays to, and that have no finding.
+	BootLoaders  []eventlog.Image       `json:"boot_loaders,omitempty"`
+	CommandLines []eventlog.CommandLine `json:"command_lines,omitempty"`
+	SCRTMVersion *eventlog.Text         `json:"s_crtm_version,omitempty"`
+}
+
+// SecureBoot is the Secure Boot configuration as measured into PCR 7.
+type SecureBoot = eventlog.SecureBoot
+
+// IMAResult says how the IMA list fits the quote.
+type IMAResult struct {
+	// Entries that the quoted PCR 10 covers; entries after them are not counted.
+	Entries int `json:"entries"`
+	// Violations among Entries.
+	Violations int `json:"violations"`
+	// Replayed: the list leads to the quoted PCR 10 in every quoted bank.
+	Replayed bool `json:"replayed"`
+	// Ahead counts the entries after those that the quote covers.
+	Ahead int `json:"ahead,omitempty"`
+}
+
+// Clock is the TPM's clock as quoted (Part 2, TPMS_CLOCK_INFO).
+type Clock struct {
+	ResetCount   uint32 `json:"reset_count"`
+	RestartCount uint32 `json:"restart_count"`
+	Clock        uint64 `json:"clock"` // milliseconds
+	// Safe: no larger value of Clock was ever reported before.
+	Safe bool `json:"safe"`
+}

@@ -1,0 +1,139 @@
+package ima
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// parseASCII reads ascii_runtime_measurements.
+func parseASCII(list []byte) ([]Entry, error) {
+	var entries []Entry
+	// What may be read again to find where names with newlines end, so that the
+	// whole parse stays linear in the list's size.
+	budget := len(list) + 1<<16
+	for len(list) > 0 {
+		if len(entries) >= MaxEntries {
+			return entries, errTooMany
+		}
+		e, rest, err := parseASCIIEntry(list, &budget)
+		if err != nil {
+			return entries, err
+		}
+		entries = append(entries, e)
+		list = rest
+	}
+	return entries, nil
+}
+
+// parseASCIIEntry takes the shortest run of whole lines whose template hash
+// holds: nearly always one, more where a file's name contains newlines.
+func parseASCIIEntry(list []byte, budget *int) (Entry, []byte, error) {
+	var firstErr error
+	for end := 0; end < len(list) && *budget >= 0; {
+		line, next := list, len(list) // the last line may lack its newline
+		if i := bytes.IndexByte(list[end:], '\n'); i >= 0 {
+			line, next = list[:end+i], end+i+1
+		}
+		e, err := parseLine(line)
+		if err == nil {
+			return e, list[next:], nil
+		}
+		if firstErr == nil {
+			firstErr = err
+		}
+		end = next
+		*budget -= end
+	}
+	return Entry{}, nil, firstErr
+}
+
+// parseLine reads "PCR template-hash template-name fields…".
+func parseLine(line []byte) (Entry, error) {
+	parts := bytes.SplitN(bytes.TrimLeft(line, " "), []byte{' '}, 4)
+	if len(parts) < 4 {
+		return Entry{}, errShort
+	}
+	pcr, err := strconv.ParseUint(string(parts[0]), 10, 8)
+	if err != nil || pcr != PCR {
+		return Entry{}, fmt.Errorf("PCR %.8q, not %d", parts[0], PCR)
+	}
+	recorded, err := decodeHex(parts[1])
+	if err != nil || hashOfSize(len(recorded)) == 0 {
+		return Entry{}, errors.New("malformed template hash")
+	}
+	e := Entry{Template: string(parts[2]), Violation: isZero(recorded)}
+	if e.Template == "ima" {
+		err = e.legacyLine(parts[3])
+	} else {
+		err = e.fieldsLine(parts[3])
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	if !e.Violation && !e.holds(recorded) {
+		return Entry{}, errTemplate
+	}
+	return e, nil
+}
+
+func (e *Entry) legacyLine(rest []byte) error {
+	hexDigest, name, ok := bytes.Cut(rest, []byte{' '})
+	digest, err := decodeHex(hexDigest)
+	if !ok || err != nil || len(digest) != 20 || len(name) >= eventNameSize || bytes.IndexByte(name, 0) >= 0 {
+		return errors.New("malformed legacy entry")
+	}
+	e.Algorithm, e.Digest, e.Name = "sha1", digest, string(name)
+	e.data = legacyData(digest, name)
+	return nil
+}
+
+// fieldsLine rebuilds the template data that the kernel hashed from its text.
+func (e *Entry) fieldsLine(rest []byte) error {
+	want := fieldsOf(e.Template)
+	if want == 0 {
+		return fmt.Errorf("template %.32q cannot be rebuilt from text", e.Template)
+	}
+	text, name, ok := bytes.Cut(rest, []byte{' '})
+	colon := bytes.LastIndexByte(text, ':')
+	if !ok || colon < 1 {
+		return errors.New("malformed file digest")
+	}
+	digest, err := decodeHex(text[colon+1:])
+	if err != nil {
+		return errors.New("malformed file digest")
+	}
+	field := make([]byte, 0, colon+2+len(digest))
+	field = append(append(append(field, text[:colon+1]...), 0), digest...)
+	fields := [][]byte{field, nil}
+	if want == 3 {
+		// The kernel writes the space also before an empty signature; a name has
+		// no spaces, so the last one ends it.
+		at := bytes.LastIndexByte(name, ' ')
+		if at < 0 {
+			return errors.New("no signature field")
+		}
+		signature, err := decodeHex(name[at+1:])
+		if err != nil {
+			return errors.New("malformed signature")
+		}
+		name, fields = name[:at], append(fields, signature)
+	}
+	fields[1] = append(append(make([]byte, 0, len(name)+1), name...), 0)
+	e.data = fieldData(fields...)
+	return e.readFields()
+}
+
+// decodeHex accepts lower case only: one entry, one text.
+func decodeHex(text []byte) ([]byte, error) {
+	for _, c := range text {
+		if c >= 'A' && c <= 'F' {
+			return nil, errors.New("upper-case hex")
+		}
+	}
+	out := make([]byte, hex.DecodedLen(len(text)))
+	_, err := hex.Decode(out, text)
+	return out, err
+}

@@ -1,0 +1,128 @@
+package ima
+
+import (
+	"bytes"
+	"crypto"
+	_ "crypto/sha1"   // IMA's own list uses SHA-1
+	_ "crypto/sha256" // registers the bank's hash
+	_ "crypto/sha512" // registers the banks' hashes
+	"errors"
+	"fmt"
+)
+
+// Limits on a list, beyond which Parse refuses it.
+const (
+	MaxSize    = 64 << 20 // bytes of the whole list
+	MaxEntries = 1 << 19
+	maxField   = 1 << 16 // bytes of one template field; names are at most 4096
+	maxName    = 31      // bytes of a template name
+)
+
+// PCR is the one that IMA extends unless the kernel was built otherwise.
+const PCR = 10
+
+// Entry is one measurement.
+type Entry struct {
+	Template string // "ima", "ima-ng", "ima-sig", …
+	// Algorithm and Digest are the file's digest as measured, for example
+	// "sha256". Both are empty where the template is not one that is read for
+	// facts; a violation has no meaningful digest.
+	Algorithm string
+	Digest    []byte
+	// Name is the file's path, or what the kernel calls the thing: hostile text.
+	Name string
+	// Signature is the security.ima attribute in ima-sig, or the buffer in
+	// ima-buf; it is not checked here.
+	Signature []byte
+	// Violation is true where the kernel could not vouch for the measurement.
+	Violation bool
+
+	data []byte // what the template hash is computed over
+}
+
+// List is a parsed measurement list whose template hashes all hold.
+type List struct {
+	Entries []Entry
+}
+
+// Parse reads a whole list in either form, told apart by its first byte.
+// It refuses entries for PCRs other than PCR, template hashes that do not match,
+// truncation and trailing bytes. An empty list is a list without entries.
+func Parse(list []byte) (*List, error) {
+	if len(list) > MaxSize {
+		return nil, fmt.Errorf("parse IMA list: %d bytes, more than %d", len(list), MaxSize)
+	}
+	parse := parseBinary
+	if len(list) > 0 && (list[0] == ' ' || (list[0] >= '0' && list[0] <= '9')) {
+		parse = parseASCII
+	}
+	entries, err := parse(list)
+	if err != nil {
+		return nil, fmt.Errorf("parse IMA list: entry %d: %w", len(entries), err)
+	}
+	return &List{Entries: entries}, nil
+}
+
+var (
+	errShort    = errors.New("truncated")
+	errTooMany  = fmt.Errorf("more than %d entries", MaxEntries)
+	errTemplate = errors.New("template hash does not match the entry")
+)
+
+// holds says whether recorded is the template hash of the entry, in the
+// algorithm that its length tells: the hash itself, or, in the list of a bank
+// whose algorithm the kernel lacked, SHA-1 padded with zeros.
+func (e *Entry) holds(recorded []byte) bool {
+	h := hashOfSize(len(recorded))
+	if h == 0 {
+		return false
+	}
+	if bytes.Equal(e.templateHash(h), recorded) {
+		return true
+	}
+	return h != crypto.SHA1 && bytes.Equal(e.paddedSHA1(len(recorded)), recorded)
+}
+
+func (e *Entry) templateHash(h crypto.Hash) []byte {
+	d := h.New()
+	d.Write(e.data)
+	return d.Sum(make([]byte, 0, h.Size()))
+}
+
+func (e *Entry) paddedSHA1(size int) []byte {
+	out := make([]byte, size)
+	copy(out, e.templateHash(crypto.SHA1))
+	return out
+}
+
+func hashOfSize(size int) crypto.Hash {
+	for _, h := range []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+		if h.Size() == size {
+			return h
+		}
+	}
+	return 0
+}
+
+func hashOfBank(bank string) (crypto.Hash, bool) {
+	switch bank {
+	case "sha1":
+		return crypto.SHA1, true
+	case "sha256":
+		return crypto.SHA256, true
+	case "sha384":
+		return crypto.SHA384, true
+	case "sha512":
+		return crypto.SHA512, true
+	}
+	return 0, false
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,110 @@
+package ima
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// eventNameSize is what the legacy template pads a name to before hashing
+// (IMA_EVENT_NAME_LEN_MAX + 1).
+const eventNameSize = 256
+
+// fieldsOf gives the number of fields of the templates that are read for facts:
+// digest, name, and a signature or buffer.
+func fieldsOf(template string) int {
+	switch template {
+	case "ima-ng", "ima-ngv2":
+		return 2
+	case "ima-sig", "ima-sigv2", "ima-buf":
+		return 3
+	}
+	return 0
+}
+
+// legacyData is what the hash of template "ima" covers: the digest and the name
+// padded with zeros, without lengths.
+func legacyData(digest, name []byte) []byte {
+	out := make([]byte, len(digest)+eventNameSize)
+	copy(out, digest)
+	copy(out[len(digest):], name)
+	return out
+}
+
+// fieldData is what the hash of the other templates covers: each field after
+// its length (little-endian, as all of today's Linux on TPM machines is).
+func fieldData(fields ...[]byte) []byte {
+	size := 0
+	for _, f := range fields {
+		size += 4 + len(f)
+	}
+	out := make([]byte, 0, size)
+	for _, f := range fields {
+		out = binary.LittleEndian.AppendUint32(out, uint32(len(f)))
+		out = append(out, f...)
+	}
+	return out
+}
+
+// readFields takes facts from the data of a template with known fields.
+func (e *Entry) readFields() error {
+	want := fieldsOf(e.Template)
+	if want == 0 {
+		return nil
+	}
+	r := &reader{b: e.data}
+	digest, name := r.field(), r.field()
+	if want == 3 {
+		e.Signature = r.field()
+	}
+	if r.err != nil || len(r.b) > 0 {
+		return errors.New("template data does not have the template's fields")
+	}
+	if err := e.setDigest(digest); err != nil {
+		return err
+	}
+	if len(name) == 0 || bytes.IndexByte(name, 0) != len(name)-1 {
+		return errors.New("file name is not one NUL-terminated text")
+	}
+	e.Name = string(name[:len(name)-1])
+	return nil
+}
+
+// setDigest reads a d-ng or d-ngv2 field: "[type:]algorithm:", NUL, digest.
+func (e *Entry) setDigest(field []byte) error {
+	label, digest, ok := bytes.Cut(field, []byte(":\x00"))
+	if !ok {
+		return errors.New("file digest has no algorithm")
+	}
+	if i := bytes.LastIndexByte(label, ':'); i >= 0 {
+		label = label[i+1:]
+	}
+	if len(label) == 0 || len(label) > 32 {
+		return errors.New("file digest has no algorithm")
+	}
+	e.Algorithm, e.Digest = string(label), digest
+	if size := digestSize(e.Algorithm); !e.Violation && size != 0 && size != len(digest) {
+		return fmt.Errorf("a %s file digest of %d bytes", e.Algorithm, len(digest))
+	}
+	return nil
+}
+
+// digestSize of the kernel's hash names; 0 for one not known here.
+func digestSize(algorithm string) int {
+	switch algorithm {
+	case "md5":
+		return 16
+	case "sha1", "rmd160":
+		return 20
+	case "sha224":
+		return 28
+	case "sha256", "sm3", "sm3-256", "streebog256":
+		return 32
+	case "sha384":
+		return 48
+	case "sha512", "streebog512", "wp512":
+		return 64
+	}
+	return 0
+}

@@ -1,0 +1,184 @@
+package attest
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"troth/attest/eventlog"
+	"troth/attest/ima"
+)
+
+// maxListed bounds the problems of a kind that one log can cause.
+const maxListed = 16
+
+// logs appraises the logs that were given against quoted PCR values.
+func (a *appraisal) logs() {
+	var replay map[string]map[int][]byte
+	if a.evidence.EventLog != nil {
+		replay = a.eventLog()
+	}
+	if a.evidence.IMA != nil {
+		a.ima(replay)
+	}
+}
+
+// eventLog replays the log into every quoted bank that it has, and returns the
+// replayed values.
+func (a *appraisal) eventLog() map[string]map[int][]byte {
+	log, err := eventlog.Parse(a.evidence.EventLog)
+	if err != nil {
+		a.fail(CodeEventLogMalformed, "%v", err)
+		a.result.EventLog = &EventLogResult{UnexplainedPCRs: []int{}}
+		return nil
+	}
+	out := &EventLogResult{Events: len(log.Events), UnexplainedPCRs: []int{}}
+	a.result.EventLog = out
+	replay := log.Replay()
+	covered, agrees := a.compare(log, replay)
+	if !a.explains(log, covered) || !agrees {
+		return replay
+	}
+	out.Replayed = true
+	out.UnexplainedPCRs = a.unexplained(log, replay)
+	for _, pcr := range out.UnexplainedPCRs {
+		a.warn(CodeUnexplainedPCR, "PCR %d is not at its reset value, and no event explains it", pcr)
+	}
+	a.findings(log.Check(covered))
+	if a.failed {
+		return replay
+	}
+	facts := log.FactsFrom(covered)
+	out.BootLoaders, out.CommandLines, out.SCRTMVersion = facts.BootLoaders, facts.CommandLines, facts.SCRTMVersion
+	a.result.SecureBoot = facts.SecureBoot
+	return replay
+}
+
+// compare gives the PCRs that the log covers and that replay to their quoted
+// values, with the banks in which they do.
+func (a *appraisal) compare(log *eventlog.Log, replay map[string]map[int][]byte) (eventlog.Coverage, bool) {
+	covered, agrees := eventlog.Coverage{}, true
+	for _, b := range a.selection {
+		if !slices.Contains(log.Banks, b.bank) {
+			continue
+		}
+		for _, pcr := range b.indexes {
+			value, ok := replay[b.bank][pcr]
+			switch {
+			case !ok:
+			case pcr == ima.PCR && a.evidence.IMA != nil:
+				// The IMA list continues from here.
+			case !bytes.Equal(value, a.evidence.PCRs[b.bank][pcr]):
+				agrees = false
+				a.fail(CodeEventLogMismatch, "the event log does not replay to PCR %d of bank %s", pcr, b.bank)
+			default:
+				covered[pcr] = append(covered[pcr], b.bank)
+			}
+		}
+	}
+	return covered, agrees
+}
+
+// explains refuses a log that has nothing to do with the quote: a log that was
+// given must agree with it, and one that cannot be compared does not agree.
+func (a *appraisal) explains(log *eventlog.Log, covered eventlog.Coverage) bool {
+	if len(covered) > 0 || a.failed {
+		return !a.failed
+	}
+	for _, b := range a.selection {
+		if slices.Contains(log.Banks, b.bank) {
+			a.fail(CodeEventLogNotQuoted, "the quote covers %s, and the event log explains none of them", a.selection)
+			return false
+		}
+	}
+	a.fail(CodeEventLogBank, "the quote covers %s, and the event log has digests for %v only", a.selection, log.Banks)
+	return false
+}
+
+// unexplained lists the quoted PCRs, of those that firmware and boot loader own,
+// that no event covers and that are not at their reset value.
+func (a *appraisal) unexplained(log *eventlog.Log, replay map[string]map[int][]byte) []int {
+	out := []int{}
+	for _, b := range a.selection {
+		for _, pcr := range b.indexes {
+			if pcr == ima.PCR || pcr > 15 || slices.Contains(out, pcr) {
+				continue
+			}
+			if _, explained := replay[b.bank][pcr]; explained {
+				continue
+			}
+			if !bytes.Equal(a.evidence.PCRs[b.bank][pcr], log.Initial(b.bank, pcr)) {
+				out = append(out, pcr)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// findings turns departures from the profile into problems. Only a type out of
+// place is forgiven, as real firmware does that; it costs the PCR its facts.
+func (a *appraisal) findings(found []eventlog.Finding) {
+	listed, outOfPlace := 0, 0
+	for _, f := range found {
+		if f.Kind == eventlog.OutOfPlace {
+			if outOfPlace++; outOfPlace <= maxListed {
+				a.warn(CodeEventOutOfPlace, "%s; PCR %d yields no facts", f.Message, f.PCR)
+			}
+			continue
+		}
+		a.failed = true
+		if listed++; listed <= maxListed {
+			a.fail(findingCode(f.Kind), "%s", f.Message)
+		}
+	}
+}
+
+func findingCode(k eventlog.Kind) string {
+	switch k {
+	case eventlog.DigestMismatch:
+		return CodeEventDataMismatch
+	case eventlog.BadSeparator:
+		return CodeSeparatorInvalid
+	case eventlog.Repeated:
+		return CodeEventRepeated
+	}
+	return CodeEventMalformed
+}
+
+// ima replays the list against PCR 10 in every quoted bank, from what the event
+// log left in it.
+func (a *appraisal) ima(replay map[string]map[int][]byte) {
+	out := &IMAResult{}
+	a.result.IMA = out
+	list, err := ima.Parse(a.evidence.IMA)
+	if err != nil {
+		a.fail(CodeIMAMalformed, "%v", err)
+		return
+	}
+	banks := 0
+	for _, b := range a.selection {
+		if !slices.Contains(b.indexes, ima.PCR) {
+			continue
+		}
+		replayed, err := list.ReplayFrom(b.bank, replay[b.bank][ima.PCR], a.evidence.PCRs[b.bank][ima.PCR])
+		if err == nil && banks > 0 && replayed.Entries != out.Entries {
+			err = errors.New("the banks cover different numbers of entries")
+		}
+		if err != nil {
+			a.fail(CodeIMAMismatch, "%v", err)
+			*out = IMAResult{}
+			return
+		}
+		if replayed.PaddedSHA1 {
+			a.warn(CodeIMASHA1Padded, "the kernel extended padded SHA-1 template hashes into bank %s", b.bank)
+		}
+		banks++
+		out.Entries, out.Violations, out.Ahead = replayed.Entries, replayed.Violations, replayed.Ahead
+	}
+	if banks == 0 {
+		a.fail(CodeIMANotQuoted, "an IMA list is given, but the quote does not cover PCR %d", ima.PCR)
+		return
+	}
+	out.Replayed = true
+}

@@ -1,0 +1,182 @@
+// Package agent is the loop of a device: it enrols with its TPM, checks in with
+// fresh evidence, keeps its credential alive, installs the firmware that it is
+// assigned, and goes back to the old one where the new one does not hold.
+//
+// It needs read and write access to the TPM and to its own directories, no
+// privilege beyond that, and listens on nothing.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"troth/attest/tpm"
+	"troth/internal/agent/slot"
+	"troth/internal/api"
+)
+
+// ErrReboot says that the device is to boot again: into the slot that the boot
+// loader chooses.
+var ErrReboot = errors.New("reboot to finish the update")
+
+// Config is what an agent is made of.
+type Config struct {
+	Server        string // base URL of trothd
+	ServerCA      string // PEM file: whom to believe as that server
+	StateDir      string // the agent's own; keys as TPM blobs, credential, progress
+	TPM           string // tpm.Open
+	Model         string
+	Name          string        // what the device calls itself; may be empty
+	EventLog      string        // path of the firmware's event log; empty: none
+	IMA           string        // path of the IMA list; empty: none
+	SlotDir       string        // firmware slots; empty: the agent installs nothing
+	TUFRoot       string        // first trusted TUF root, a file
+	Version       string        // of the agent
+	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
+
+	// HealthCheck says whether what booted works. nil: it does.
+	HealthCheck func(context.Context) error
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// Agent runs on one device.
+type Agent struct {
+	Config
+	tpm      *tpm.TPM
+	state    *stateDir
+	slots    *slot.Pair // nil: installs nothing
+	identity *identity
+	session  *session // nil until enrolled
+
+	bootedAt  time.Time
+	nonce     []byte          // for the next check-in; nil: ask for one
+	selection api.Selection   // of PCRs to quote; nil: ask for it
+	held      map[string]bool // digests of logs that the service holds
+	update    updateState
+	health    string
+}
+
+// Run works until the context ends (nil), the device is to boot again
+// (ErrReboot), or something is wrong that waiting cannot mend.
+func Run(ctx context.Context, c Config) error {
+	a, err := open(c)
+	if err != nil {
+		return err
+	}
+	defer a.tpm.Close() //nolint:errcheck // nothing is left to do about it
+	if err := a.afterBoot(ctx); err != nil {
+		return err
+	}
+	return a.loop(ctx)
+}
+
+func open(c Config) (*Agent, error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	transport, err := tpm.Open(c.TPM)
+	if err != nil {
+		return nil, fmt.Errorf("open TPM %s: %w", c.TPM, err)
+	}
+	if c.ConfirmWithin == 0 {
+		c.ConfirmWithin = 15 * time.Minute
+	}
+	a := &Agent{Config: c, tpm: tpm.New(transport), state: &stateDir{c.StateDir}, held: map[string]bool{}, bootedAt: c.Now()}
+	if c.SlotDir != "" {
+		pair := slot.Open(c.SlotDir)
+		a.slots = &pair
+	}
+	if a.identity, err = a.state.identity(a.tpm); err != nil {
+		return nil, errors.Join(err, a.tpm.Close())
+	}
+	if a.update, err = a.state.update(); err != nil {
+		return nil, errors.Join(err, a.tpm.Close())
+	}
+	return a, nil
+}
+
+// Waiting between attempts that failed.
+const (
+	firstRetry = time.Second
+	lastRetry  = 2 * time.Minute
+)
+
+// loop enrols where needed, then checks in, again and again. What fails is
+// tried again, ever more slowly.
+func (a *Agent) loop(ctx context.Context) error {
+	retry := firstRetry
+	for ctx.Err() == nil {
+		next, err := a.turn(ctx)
+		switch {
+		case errors.Is(err, ErrReboot):
+			return err
+		case err == nil:
+			retry = firstRetry
+		case ctx.Err() != nil:
+			return nil
+		default:
+			a.Log.Warn("check-in did not succeed", "error", err, "retry_in", retry.String())
+			next, retry = retry, min(2*retry, lastRetry)
+			if err := a.expireTrial("the service did not accept the new slot in time: " + err.Error()); err != nil {
+				return err
+			}
+		}
+		sleep(ctx, jitter(next))
+	}
+	return nil
+}
+
+// turn is one pass: it returns how long to wait for the next.
+func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
+	if a.session == nil {
+		if err := a.connect(ctx); err != nil {
+			return 0, err
+		}
+	}
+	answer, err := a.checkIn(ctx)
+	if err != nil {
+		return 0, a.heal(err)
+	}
+	again, err := a.follow(ctx, answer)
+	if err != nil || again {
+		return 0, err
+	}
+	if err := a.renew(ctx, answer); err != nil {
+		a.Log.Warn("certificate was not renewed", "error", err)
+	}
+	return time.Duration(answer.NextSeconds) * time.Second, nil
+}
+
+// heal forgets what the service no longer accepts, so that the next turn makes
+// it anew, and passes the error on.
+func (a *Agent) heal(err error) error {
+	a.nonce = nil
+	switch api.CodeOf(err) {
+	case "log_required":
+		a.held = map[string]bool{}
+	case "certificate_unknown", "certificate_revoked", "certificate_required", "device_unknown":
+		a.session = nil
+		return errors.Join(err, a.state.forgetCredential())
+	}
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// jitter spreads a fleet's check-ins: within a tenth of d.
+func jitter(d time.Duration) time.Duration {
+	return d - d/20 + time.Duration(rand.Int64N(int64(d/10)+1)) //nolint:gosec // no secret
+}

@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"troth/attest/tpm"
+	"troth/internal/atomicfile"
+)
+
+// stateDir holds what an agent must remember across boots. Nothing in it is
+// secret: keys are blobs that only this TPM can load.
+type stateDir struct{ dir string }
+
+// identity is the keys of a device.
+type identity struct {
+	EK  tpm.EK  `json:"-"`
+	AK  tpm.Key `json:"ak"`
+	TLS tpm.Key `json:"tls"`
+}
+
+// credential is what enrolment gave.
+type credential struct {
+	DeviceID  string    `json:"device_id"`
+	URI       string    `json:"uri"`
+	Chain     [][]byte  `json:"chain"` // DER, the device's first
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+}
+
+// updateState is how far an update is.
+type updateState struct {
+	Rollout string `json:"rollout,omitempty"`
+	State   string `json:"state,omitempty"` // fleet.MemberState
+	Version string `json:"version,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+// identity loads the device's keys, or makes them. Keys of another TPM (the
+// board was replaced) are put aside, and new ones made.
+func (s *stateDir) identity(t *tpm.TPM) (*identity, error) {
+	ek, err := t.EK()
+	if err != nil {
+		return nil, fmt.Errorf("read endorsement key: %w", err)
+	}
+	id := &identity{}
+	found, err := s.read("keys.json", id)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		_, err := t.Signer(id.TLS)
+		switch {
+		case err == nil:
+			id.EK = ek
+			return id, nil
+		case !errors.Is(err, tpm.ErrForeignKey):
+			return nil, fmt.Errorf("load keys: %w", err)
+		}
+		if err := s.forgetCredential(); err != nil {
+			return nil, err
+		}
+	}
+	id.EK = ek
+	if id.AK, err = t.CreateAK(); err != nil {
+		return nil, fmt.Errorf("make attestation key: %w", err)
+	}
+	if id.TLS, err = t.CreateTLSKey(); err != nil {
+		return nil, fmt.Errorf("make TLS key: %w", err)
+	}
+	return id, s.write("keys.json", id)
+}
+
+func (s *stateDir) credential() (credential, bool, error) {
+	var c credential
+	found, err := s.read("credential.json", &c)
+	return c, found && len(c.Chain) > 0, err
+}
+
+func (s *stateDir) forgetCredential() error {
+	err := os.Remove(filepath.Join(s.dir, "credential.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget credential: %w", err)
+	}
+	return nil
+}
+
+func (s *stateDir) update() (updateState, error) {
+	var u updateState
+	_, err := s.read("update.json", &u)
+	return u, err
+}
+
+// read decodes a file; found is false where there is none. A damaged file
+// counts as none: everything here can be made again.
+func (s *stateDir) read(name string, v any) (found bool, err error) {
+	b, err := os.ReadFile(filepath.Join(s.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read state: %w", err)
+	}
+	return json.Unmarshal(b, v) == nil, nil
+}
+
+func (s *stateDir) write(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	return atomicfile.Write(filepath.Join(s.dir, name), b, 0o600)
+}

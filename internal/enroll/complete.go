@@ -1,0 +1,148 @@
+package enroll
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"troth/attest"
+	"troth/ca"
+	"troth/internal/evidence"
+	"troth/internal/fleet"
+	"troth/policy"
+)
+
+// Proof answers a challenge.
+type Proof struct {
+	Secret           []byte
+	Evidence         evidence.Submission
+	CertifyInfo      []byte // TPMS_ATTEST by the AK over the TLS key
+	CertifySignature []byte // TPMT_SIGNATURE
+	CSR              []byte // PKCS #10, DER
+}
+
+// Credential is what an enrolled device proves itself with.
+type Credential struct {
+	Device      fleet.DeviceID
+	Certificate ca.Certificate
+	TrustBundle []*x509.Certificate
+	Nonce       []byte // for the first check-in
+}
+
+// Complete verifies a proof and enrols the device. The challenge is burnt
+// whatever the outcome: a wrong guess costs a new one.
+func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential, error) {
+	now := s.Now()
+	e, err := s.Store.TakeEnrollment(ctx, id)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return Credential{}, fleet.Errorf(fleet.Refused, "challenge_unknown", "the challenge was answered already, has expired or never was: begin again")
+	}
+	if err != nil {
+		return Credential{}, err
+	}
+	tlsKey, err := s.verifyKeys(e, p, now)
+	if err != nil {
+		return Credential{}, err
+	}
+	request := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device), Lifetime: s.CertificateLife}
+	if err := ca.CheckRequest(request); err != nil {
+		return Credential{}, coded(err, "csr_refused", "the certificate request is refused")
+	}
+	spki, err := x509.MarshalPKIXPublicKey(tlsKey)
+	if err != nil {
+		return Credential{}, fmt.Errorf("encode TLS key: %w", err)
+	}
+	appraised, err := evidence.Appraise(ctx, s.Store, p.Evidence, evidence.Subject{
+		Purpose: "enroll", Device: e.Device, AK: e.AKPublic, ClientKey: spki, Nonce: e.Nonce,
+	})
+	if err != nil {
+		return Credential{}, err
+	}
+	device, err := s.existing(ctx, e.Device)
+	if err != nil {
+		return Credential{}, err
+	}
+	decision, err := s.decide(ctx, e, device, appraised, now)
+	if err != nil {
+		return Credential{}, err
+	}
+	device = enrolled(device, e, spki, now)
+	return s.issue(ctx, device, request, fleet.Change{
+		Decisions: []fleet.Decision{decision.Decision},
+		Blobs:     append(appraised.Blobs, decision.input),
+		Events:    []fleet.Event{fleet.NewEvent(now, "device:"+string(e.Device), "device.enroll", string(e.Device), decision.reason)},
+		// The keys of an earlier enrolment end here. A renewal, whose key is the
+		// same, leaves the old certificate to its expiry: its answer may be lost.
+		RevokeOthers: &fleet.Certificate{Device: e.Device, EndedAt: now, Reason: "superseded by a new enrolment"},
+	}, now)
+}
+
+// verifyKeys proves that the activation reached the TPM of the endorsement key
+// and that the TLS key lives in it.
+func (s *Service) verifyKeys(e fleet.Enrollment, p Proof, now time.Time) (crypto.PublicKey, error) {
+	if now.After(e.ExpiresAt) {
+		return nil, fleet.Errorf(fleet.Refused, "challenge_expired", "the challenge was to be answered within %s: begin again", s.ChallengeLife)
+	}
+	sum := sha256.Sum256(p.Secret)
+	if subtle.ConstantTimeCompare(sum[:], e.SecretSHA256) != 1 {
+		return nil, fleet.Errorf(fleet.Refused, "activation_failed", "the credential was not activated by the TPM of this endorsement key: begin again")
+	}
+	binding := attest.Binding{Purpose: "certify", Nonce: e.Nonce, DeviceID: string(e.Device)}
+	key, err := attest.CheckCertify(e.AKPublic, e.TLSPublic, p.CertifyInfo, p.CertifySignature, binding.QualifyingData())
+	if err != nil {
+		return nil, coded(err, "certification_failed", "the TLS key is not certified by the attestation key")
+	}
+	return key, nil
+}
+
+type decided struct {
+	fleet.Decision
+	input  fleet.Blob
+	reason string
+}
+
+func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device, a evidence.Appraised, now time.Time) (decided, error) {
+	name, model := d.Name, d.Model
+	if model == "" {
+		model = e.Model
+	}
+	in := policy.EnrollInput{
+		Now: now, Evidence: a.Digest,
+		Device:     policy.DeviceInput{ID: string(e.Device), Name: name, Model: model, Labels: d.Labels, Lifecycle: string(d.Lifecycle)},
+		EK:         policy.EKInput{Certificate: len(e.EKCertificate) > 0, Verified: e.Manufacturer != "", Manufacturer: e.Manufacturer, Problem: e.EKProblem},
+		Registered: !d.RegisteredAt.IsZero(), RequireRegistration: s.RequireRegistration,
+		Attestation: evidence.Attestation(a.Result),
+	}
+	answer, err := s.Policy.Enroll(ctx, in)
+	if err != nil {
+		return decided{}, fleet.Because(err, fleet.Internal, "policy_error", "the enrolment policy could not decide, so the answer is no")
+	}
+	if !answer.Allow {
+		return decided{}, fleet.Errorf(fleet.Refused, answer.Code, "%s", answer.Reason)
+	}
+	decision, input, err := evidence.Record("enroll", e.Device, in, answer)
+	return decided{Decision: decision, input: input, reason: answer.Reason}, err
+}
+
+// enrolled is the device as it stands after its enrolment. What an operator
+// registered wins over what the device claims.
+func enrolled(d fleet.Device, e fleet.Enrollment, spki []byte, now time.Time) fleet.Device {
+	if d.Name == "" {
+		d.Name = e.Name
+	}
+	if d.Model == "" {
+		d.Model = e.Model
+	}
+	if d.Lifecycle != fleet.Active {
+		d.Lifecycle, d.LifecycleAt, d.LifecycleReason = fleet.Active, now, "enrolled"
+	}
+	d.EnrolledAt, d.Manufacturer = now, e.Manufacturer
+	d.EKPublic, d.EKCertificate, d.AKPublic, d.TLSPublic = e.EKPublic, e.EKCertificate, e.AKPublic, spki
+	// Another key's clock cannot be compared with the last one's.
+	d.Clock, d.Verdict, d.VerdictSince, d.FreshUntil = fleet.Clock{}, fleet.Unknown, now, time.Time{}
+	return d
+}

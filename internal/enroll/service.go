@@ -1,0 +1,100 @@
+// Package enroll gives a device its identity: it proves that the attestation
+// key, the endorsement key and the TLS key live in one TPM of a known
+// manufacturer (or of a registered device), asks policy, and has the CA sign.
+//
+// The order is that of DESIGN.md section 4, and a crash between any two steps
+// leaves either nothing or a recorded intent without a certificate:
+//
+//	Begin:    EK, AK checked → challenge stored
+//	Complete: challenge burnt → activation, certification, CSR, quote, policy →
+//	          intent recorded → CA signs → device and certificate recorded at once
+package enroll
+
+import (
+	"context"
+	"time"
+
+	"troth/ca"
+	"troth/internal/fleet"
+	"troth/internal/nonce"
+	"troth/policy"
+)
+
+// Store is what enrolment needs to remember.
+type Store interface {
+	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
+	Manufacturers(ctx context.Context) ([]fleet.Manufacturer, error)
+	// SaveEnrollment keeps a challenge until it is taken or expires.
+	SaveEnrollment(ctx context.Context, e fleet.Enrollment) error
+	// TakeEnrollment returns a challenge and forgets it: it is answered once.
+	TakeEnrollment(ctx context.Context, id string) (fleet.Enrollment, error)
+	Blob(ctx context.Context, digest string) ([]byte, error)
+	// Certificates are all of a device's, in every state.
+	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)
+	// Intents are certificates that were asked for before the instant and never
+	// came to an end.
+	Intents(ctx context.Context, before time.Time) ([]fleet.Certificate, error)
+	ExpireEnrollments(ctx context.Context, before time.Time) (int, error)
+	Apply(ctx context.Context, c fleet.Change) error
+}
+
+// Policy decides who may enrol.
+type Policy interface {
+	Enroll(ctx context.Context, in policy.EnrollInput) (policy.EnrollDecision, error)
+}
+
+// Config is what the service is made of.
+type Config struct {
+	Store               Store
+	Issuer              ca.Issuer
+	Policy              Policy
+	Nonces              *nonce.Issuer
+	TrustDomain         string        // of SPIFFE IDs
+	RequireRegistration bool          // a known manufacturer alone is not enough
+	CertificateLife     time.Duration // of device certificates
+	ChallengeLife       time.Duration // to answer a challenge
+	Now                 func() time.Time
+}
+
+// Service is the use case.
+type Service struct{ Config }
+
+// New returns the service.
+func New(c Config) *Service { return &Service{c} }
+
+// URI is the SPIFFE ID of a device.
+func (s *Service) URI(id fleet.DeviceID) string {
+	return "spiffe://" + s.TrustDomain + "/device/" + string(id)
+}
+
+// Sweep forgets challenges that nobody answered and closes intents that a crash
+// left open: whether the CA signed for them is not known, and is recorded so.
+func (s *Service) Sweep(ctx context.Context) error {
+	now := s.Now()
+	if _, err := s.Store.ExpireEnrollments(ctx, now); err != nil {
+		return err
+	}
+	intents, err := s.Store.Intents(ctx, now.Add(-10*time.Minute))
+	if err != nil {
+		return err
+	}
+	for _, c := range intents {
+		c.State, c.EndedAt = fleet.CertificateInDoubt, now
+		c.Reason = "the service stopped between asking the CA and recording its answer"
+		change := fleet.Change{Certificates: []fleet.Certificate{c}, Events: []fleet.Event{
+			fleet.NewEvent(now, "system", "certificate.in_doubt", string(c.Device), c.Reason),
+		}}
+		if err := s.Store.Apply(ctx, change); err != nil && !fleet.IsKind(err, fleet.Conflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) existing(ctx context.Context, id fleet.DeviceID) (fleet.Device, error) {
+	d, err := s.Store.Device(ctx, id)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return fleet.Device{ID: id}, nil
+	}
+	return d, err
+}

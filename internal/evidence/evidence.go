@@ -1,0 +1,205 @@
+// Package evidence turns what a device submits into what policies decide on,
+// and into the document that an auditor can appraise again.
+//
+// Enrolment and check-in share it: both receive a quote that binds a nonce, the
+// device, its TLS key, what it reports and its measurement logs
+// (attest.Binding), and both keep the same document of it.
+package evidence
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"troth/attest"
+	"troth/internal/fleet"
+)
+
+// Selection is the set of PCRs that every quote must sign: those of the static
+// root of trust for measurement (TCG PC Client Platform Firmware Profile,
+// section 3.3.4).
+func Selection() map[string][]int {
+	pcrs := make([]int, 16)
+	for i := range pcrs {
+		pcrs[i] = i
+	}
+	return map[string][]int{"sha256": pcrs}
+}
+
+// Log is a measurement log by its digest, with the content where the service
+// may not hold it yet.
+type Log struct {
+	SHA256  string // hexadecimal
+	Content []byte // nil: look it up
+}
+
+// Submission is what a device sends.
+type Submission struct {
+	Quote     []byte // TPMS_ATTEST
+	Signature []byte // TPMT_SIGNATURE
+	PCRs      map[string]map[int]string
+	EventLog  *Log
+	IMA       *Log
+	Reported  []byte // exact bytes of the JSON document
+}
+
+// Subject is who the evidence must be about.
+type Subject struct {
+	Purpose   string // attest.Binding
+	Device    fleet.DeviceID
+	AK        []byte // TPMT_PUBLIC
+	ClientKey []byte // PKIX SPKI
+	Nonce     []byte
+}
+
+// Document is the evidence as it is kept: everything that is needed to appraise
+// it again, the logs by their digests.
+type Document struct {
+	Purpose   string                    `json:"purpose"`
+	Device    fleet.DeviceID            `json:"device"`
+	AK        []byte                    `json:"ak"`
+	ClientKey []byte                    `json:"client_key"`
+	Nonce     []byte                    `json:"nonce"`
+	Quote     []byte                    `json:"quote"`
+	Signature []byte                    `json:"signature"`
+	PCRs      map[string]map[int]string `json:"pcrs"`
+	EventLog  string                    `json:"event_log,omitempty"` // SHA-256
+	IMA       string                    `json:"ima,omitempty"`       // SHA-256
+	Reported  []byte                    `json:"reported"`
+}
+
+// Appraised is verified evidence.
+type Appraised struct {
+	Result attest.Result
+	Digest string       // of the Document
+	Blobs  []fleet.Blob // the document and the logs that came with it
+}
+
+// Blobs finds content by its digest.
+type Blobs interface {
+	// Blob returns fleet.ErrNotFound where the digest is not stored.
+	Blob(ctx context.Context, digest string) ([]byte, error)
+}
+
+// maxReported bounds what a device may say of itself, in bytes.
+const maxReported = 256 << 10
+
+// Appraise verifies a submission about a subject. Evidence that does not hold
+// is an error of kind Refused with the verifier's own code.
+func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (Appraised, error) {
+	if len(sub.Reported) > maxReported || !json.Valid(sub.Reported) {
+		return Appraised{}, fleet.Errorf(fleet.Invalid, "reported_malformed", "the reported state is not a JSON document of at most %d bytes", maxReported)
+	}
+	eventLog, err := resolve(ctx, blobs, "event log", sub.EventLog)
+	if err != nil {
+		return Appraised{}, err
+	}
+	ima, err := resolve(ctx, blobs, "IMA list", sub.IMA)
+	if err != nil {
+		return Appraised{}, err
+	}
+	pcrs, err := parsePCRs(sub.PCRs)
+	if err != nil {
+		return Appraised{}, err
+	}
+	binding := attest.Binding{
+		Purpose: about.Purpose, Nonce: about.Nonce, DeviceID: string(about.Device), ClientKey: about.ClientKey,
+		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum,
+	}
+	result := attest.Appraise(attest.Evidence{
+		AK: about.AK, Quote: sub.Quote, Signature: sub.Signature, PCRs: pcrs, EventLog: eventLog.content, IMA: ima.content,
+	}, attest.Expectation{
+		QualifyingData: binding.QualifyingData(), Selection: Selection(), RequireAttributes: true,
+	})
+	if err := result.Err(); err != nil {
+		return Appraised{}, refused(err)
+	}
+	return keep(sub, about, result, eventLog, ima)
+}
+
+// refused answers evidence that does not hold.
+func refused(err error) error {
+	var e *attest.Error
+	if !errors.As(err, &e) {
+		return fleet.Because(err, fleet.Refused, "evidence_refused", "the evidence does not hold")
+	}
+	return fleet.Because(err, fleet.Refused, e.Code(), "the evidence does not hold: %s", e.Error())
+}
+
+func keep(sub Submission, about Subject, result attest.Result, logs ...resolved) (Appraised, error) {
+	doc := Document{
+		Purpose: about.Purpose, Device: about.Device, AK: about.AK, ClientKey: about.ClientKey, Nonce: about.Nonce,
+		Quote: sub.Quote, Signature: sub.Signature, PCRs: sub.PCRs, Reported: sub.Reported,
+	}
+	if sub.EventLog != nil {
+		doc.EventLog = sub.EventLog.SHA256
+	}
+	if sub.IMA != nil {
+		doc.IMA = sub.IMA.SHA256
+	}
+	content, err := json.Marshal(doc)
+	if err != nil {
+		return Appraised{}, fmt.Errorf("encode evidence: %w", err)
+	}
+	blob := NewBlob(content)
+	a := Appraised{Result: result, Digest: blob.Digest, Blobs: []fleet.Blob{blob}}
+	for _, l := range logs {
+		if l.fresh {
+			a.Blobs = append(a.Blobs, NewBlob(l.content))
+		}
+	}
+	return a, nil
+}
+
+// NewBlob names content by its digest.
+func NewBlob(content []byte) fleet.Blob {
+	sum := sha256.Sum256(content)
+	return fleet.Blob{Digest: hex.EncodeToString(sum[:]), Content: content}
+}
+
+type resolved struct {
+	content []byte
+	sum     [sha256.Size]byte
+	fresh   bool // came with the submission
+}
+
+// resolve finds the content of a log and makes sure that it is the one named.
+func resolve(ctx context.Context, blobs Blobs, what string, l *Log) (resolved, error) {
+	if l == nil {
+		return resolved{}, nil
+	}
+	r := resolved{content: l.Content, fresh: l.Content != nil}
+	if !r.fresh {
+		content, err := blobs.Blob(ctx, l.SHA256)
+		if fleet.IsKind(err, fleet.NotFound) {
+			return resolved{}, fleet.Errorf(fleet.Conflict, "log_required", "the service does not hold the %s %.16s…: send it whole", what, l.SHA256)
+		}
+		if err != nil {
+			return resolved{}, err
+		}
+		r.content = content
+	}
+	r.sum = sha256.Sum256(r.content)
+	if hex.EncodeToString(r.sum[:]) != l.SHA256 {
+		return resolved{}, fleet.Errorf(fleet.Invalid, "log_digest_mismatch", "the %s does not have the digest that was sent with it", what)
+	}
+	return r, nil
+}
+
+func parsePCRs(in map[string]map[int]string) (attest.PCRs, error) {
+	out := attest.PCRs{}
+	for bank, values := range in {
+		out[bank] = map[int]attest.Digest{}
+		for index, value := range values {
+			digest, err := hex.DecodeString(value)
+			if err != nil || index < 0 || index > 23 {
+				return nil, fleet.Errorf(fleet.Invalid, "pcrs_malformed", "PCR %d of bank %.16q is not a hexadecimal digest", index, bank)
+			}
+			out[bank][index] = digest
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,147 @@
+package posture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"troth/internal/evidence"
+	"troth/internal/fleet"
+)
+
+// CheckIn is what a device sends. Who it is was proven by its client
+// certificate; ClientKey is the key of that very connection (PKIX SPKI).
+type CheckIn struct {
+	Device    fleet.DeviceID
+	ClientKey []byte
+	Nonce     []byte
+	Evidence  evidence.Submission
+}
+
+// Answer tells the device how it stands.
+type Answer struct {
+	Device  fleet.Device
+	Posture fleet.Posture
+	Install *fleet.Rollout // nil: nothing
+	Nonce   []byte
+	Next    time.Duration
+}
+
+// attempts to write a check-in against concurrent changes of its device.
+const attempts = 3
+
+// CheckIn verifies a check-in and decides on it. Evidence that does not hold
+// changes nothing of the device: its verdict ages and expires, and people are
+// told by an alert.
+func (s *Service) CheckIn(ctx context.Context, c CheckIn) (Answer, error) {
+	var err error
+	for range attempts {
+		var a Answer
+		if a, err = s.tryCheckIn(ctx, c); !fleet.IsKind(err, fleet.Conflict) || fleet.CodeOf(err) == "log_required" {
+			return a, err
+		}
+	}
+	return Answer{}, err
+}
+
+func (s *Service) tryCheckIn(ctx context.Context, c CheckIn) (Answer, error) {
+	now := s.Now()
+	d, err := s.Store.Device(ctx, c.Device)
+	if err != nil {
+		return Answer{}, err
+	}
+	nonceAt, err := s.Nonces.Check(c.Nonce, d, now)
+	if err != nil {
+		return Answer{}, err
+	}
+	reported, err := parseReport(c.Evidence.Reported)
+	if err != nil {
+		return Answer{}, err
+	}
+	appraised, err := evidence.Appraise(ctx, s.Store, c.Evidence, evidence.Subject{
+		Purpose: "checkin", Device: d.ID, AK: d.AKPublic, ClientKey: c.ClientKey, Nonce: c.Nonce,
+	})
+	if err != nil {
+		return Answer{}, s.refuse(ctx, d, err, now)
+	}
+	previous, err := s.Store.Posture(ctx, d.ID)
+	if err != nil && !fleet.IsKind(err, fleet.NotFound) {
+		return Answer{}, err
+	}
+	d.LastNonce = nonceAt
+	outcome, err := s.decide(ctx, d, previous, appraised, reported, now)
+	if err != nil {
+		return Answer{}, err
+	}
+	d, err = s.record(ctx, outcome, previous, now)
+	if err != nil {
+		return Answer{}, err
+	}
+	if err := s.propose(ctx, d, outcome); err != nil {
+		return Answer{}, err
+	}
+	install, err := s.Rollouts.Observe(ctx, d, reported.update)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Device: d, Posture: outcome.posture, Install: install, Nonce: s.Nonces.Issue(d, s.Now()), Next: s.Interval}, nil
+}
+
+// refuse tells people of a device whose evidence does not hold; the device is
+// left as it was. What the device can mend by itself is not worth an alert.
+func (s *Service) refuse(ctx context.Context, d fleet.Device, cause error, now time.Time) error {
+	if !fleet.IsKind(cause, fleet.Refused) {
+		return cause
+	}
+	open, err := s.Store.Alerts(ctx, fleet.AlertFilter{Subject: string(d.ID), Open: true})
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	alert := fleet.Raise(open, fleet.Alert{
+		Subject: string(d.ID), Key: fleet.KeyEvidenceRefused, Device: d.ID, Severity: fleet.Critical,
+		Title: "Evidence refused", Reason: fleet.CodeOf(cause) + ": the device sent evidence that does not hold",
+	}, now)
+	err = s.Store.Apply(ctx, fleet.Change{
+		Alerts: []fleet.Alert{alert},
+		Events: []fleet.Event{fleet.NewEvent(now, "device:"+string(d.ID), "evidence.refused", string(d.ID), fleet.CodeOf(cause))},
+	})
+	if err != nil && !fleet.IsKind(err, fleet.Conflict) {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// record writes everything that the check-in changed, at once.
+func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture, now time.Time) (fleet.Device, error) {
+	open, err := s.Store.Alerts(ctx, fleet.AlertFilter{Subject: string(o.device.ID), Open: true})
+	if err != nil {
+		return fleet.Device{}, err
+	}
+	change := fleet.Change{
+		Devices: []fleet.Device{o.device}, Posture: &o.posture, Blobs: o.blobs,
+		Alerts: fleet.ReconcileControls(open, o.device, o.posture, now),
+		Events: o.events,
+	}
+	if !previous.SameOutcomes(o.posture) {
+		change.Decisions = o.decisions
+		change.Events = append(change.Events, fleet.NewEvent(now, "system", "posture.change", string(o.device.ID),
+			fmt.Sprintf("verdict %s; %d of %d controls failing", o.posture.Verdict, len(o.posture.FailingSince()), len(o.posture.Controls))))
+	}
+	if err := s.Store.Apply(ctx, change); err != nil {
+		return fleet.Device{}, err
+	}
+	o.device.Revision++
+	return o.device, nil
+}
+
+// propose hands on the rollouts that policy wants. It follows the write: a
+// crash in between is made good by the next check-in.
+func (s *Service) propose(ctx context.Context, d fleet.Device, o outcome) error {
+	for _, p := range o.proposals {
+		if err := s.Rollouts.Propose(ctx, d.Model, p.version, p.reason, p.start); err != nil {
+			return err
+		}
+	}
+	return nil
+}

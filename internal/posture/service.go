@@ -1,0 +1,128 @@
+// Package posture is the continuous check: a device's evidence comes in, is
+// appraised, compared with the reference values of published firmware, decided
+// on by policy, and answered; what newly fails raises an alert and the
+// remediation that its control names.
+package posture
+
+import (
+	"context"
+	"time"
+
+	"troth/internal/evidence"
+	"troth/internal/fleet"
+	"troth/internal/nonce"
+	"troth/policy"
+)
+
+// Store is what the continuous check needs to remember.
+type Store interface {
+	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
+	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
+	Blob(ctx context.Context, digest string) ([]byte, error)
+	Alerts(ctx context.Context, f fleet.AlertFilter) ([]fleet.Alert, error)
+	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)
+	// Overdue are at most limit devices whose verdict is past its freshness.
+	Overdue(ctx context.Context, now time.Time, limit int) ([]fleet.Device, error)
+	Apply(ctx context.Context, c fleet.Change) error
+}
+
+// Policy decides on postures and what follows from them.
+type Policy interface {
+	Posture(ctx context.Context, in policy.PostureInput) (policy.PostureDecision, error)
+	Remediate(ctx context.Context, in policy.RemediateInput) (policy.RemediateDecision, error)
+}
+
+// Releases is the catalogue of published firmware.
+type Releases interface {
+	Catalog() fleet.Catalog
+}
+
+// Rollouts moves firmware. Both calls may be repeated without harm.
+type Rollouts interface {
+	// Observe takes what a check-in showed and answers with what the device is
+	// to install, nil for nothing.
+	Observe(ctx context.Context, d fleet.Device, report fleet.UpdateReport) (*fleet.Rollout, error)
+	// Propose makes a rollout known to people; start begins it at once.
+	Propose(ctx context.Context, model, version, reason string, start bool) error
+}
+
+// Config is what the service is made of.
+type Config struct {
+	Store    Store
+	Policy   Policy
+	Releases Releases
+	Rollouts Rollouts
+	Nonces   *nonce.Issuer
+	Interval time.Duration // between two check-ins of a device
+	Fresh    time.Duration // how long a verdict is believed; more than one Interval
+	Now      func() time.Time
+}
+
+// Service is the use case.
+type Service struct{ Config }
+
+// New returns the service.
+func New(c Config) *Service { return &Service{c} }
+
+// Nonce is a fresh challenge for the device's next check-in.
+func (s *Service) Nonce(ctx context.Context, id fleet.DeviceID) ([]byte, map[string][]int, error) {
+	d, err := s.Store.Device(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Nonces.Issue(d, s.Now()), evidence.Selection(), nil
+}
+
+// Sweep makes every verdict that is past its freshness unknown and raises an
+// alert for each. It may run in several replicas at once. It returns how many
+// devices it found.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	const page = 500
+	found := 0
+	for {
+		devices, err := s.Store.Overdue(ctx, s.Now(), page)
+		if err != nil {
+			return found, err
+		}
+		moved := 0
+		for _, d := range devices {
+			ok, err := s.expire(ctx, d)
+			if err != nil {
+				return found, err
+			}
+			if ok {
+				moved++
+			}
+		}
+		found += moved
+		if len(devices) < page || moved == 0 {
+			return found, nil
+		}
+	}
+}
+
+func (s *Service) expire(ctx context.Context, d fleet.Device) (bool, error) {
+	now := s.Now()
+	last := d.Verdict
+	d, ok := d.Expire(now)
+	if !ok {
+		return false, nil
+	}
+	open, err := s.Store.Alerts(ctx, fleet.AlertFilter{Subject: string(d.ID), Open: true})
+	if err != nil {
+		return false, err
+	}
+	silent := fleet.Raise(open, fleet.Alert{
+		Subject: string(d.ID), Key: fleet.KeySilent, Device: d.ID, Severity: fleet.High,
+		Title:  "Device has no fresh posture",
+		Reason: "the last accepted check-in was at " + d.LastSeen.UTC().Format(time.RFC3339) + "; its verdict was " + string(last),
+	}, now)
+	err = s.Store.Apply(ctx, fleet.Change{
+		Devices: []fleet.Device{d}, Alerts: []fleet.Alert{silent},
+		Events: []fleet.Event{fleet.NewEvent(now, "system", "device.unknown", string(d.ID), silent.Reason)},
+	})
+	if fleet.IsKind(err, fleet.Conflict) {
+		return false, nil // it checked in meanwhile, or another replica was faster
+	}
+	return err == nil, err
+}

@@ -4,7 +4,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -92,5 +94,26 @@ func f() { time.Now(); clock.Since(Now()); log.Print(); os.Exit(1); t.Now() }`
 	}
 	if got := badHabits(file, false); len(got) != 1 {
 		t.Errorf("found %d bad habits in a program, want 1: %v", len(got), got)
+	}
+}
+
+// TestArchitectureIsTrue checks that every path that ARCHITECTURE.md names in
+// backquotes exists.
+func TestArchitectureIsTrue(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile("`([a-z.][a-zA-Z0-9_./-]*)`").FindAllStringSubmatch(string(text), -1) {
+		path := match[1]
+		if !strings.Contains(path, "/") && filepath.Ext(path) == "" {
+			continue // a word, not a path
+		}
+		if strings.HasPrefix(path, "fleet.") {
+			continue // a Go name
+		}
+		if !exists(path) {
+			t.Errorf("ARCHITECTURE.md names %s, which does not exist", path)
+		}
 	}
 }

@@ -72,8 +72,8 @@ var allowed = map[string]string{
 	"internal/api":      "internal/fleet",
 	"internal/httpapi":  "internal/api internal/fleet " + services,
 	"internal/web":      "internal/fleet " + services,
-	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile",
-	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile",
+	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile internal/fleet",
+	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet",
 	"internal/cli":      "attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet",
 	"internal/server":   all,
 

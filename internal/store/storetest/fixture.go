@@ -1,0 +1,131 @@
+package storetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"testing"
+
+	"troth/internal/fleet"
+	"troth/internal/store"
+)
+
+// id is a device id that sorts by n.
+func id(n int) fleet.DeviceID { return fleet.DeviceID(fmt.Sprintf("%064x", n)) }
+
+func device(n int) fleet.Device {
+	d := fill[fleet.Device](n)
+	d.ID, d.Name, d.Model = id(n), fmt.Sprintf("device-%d", n), "model-a"
+	d.Lifecycle, d.Verdict, d.Revision = fleet.Active, fleet.Compliant, 0
+	return d
+}
+
+func alert(name, subject, key string) fleet.Alert {
+	a := fill[fleet.Alert](7)
+	a.ID, a.Subject, a.Key, a.State, a.Revision = name, subject, key, fleet.AlertOpen, 0
+	return a
+}
+
+func rollout(name, model, version string, state fleet.RolloutState) fleet.Rollout {
+	r := fill[fleet.Rollout](8)
+	r.ID, r.Model, r.Version, r.State, r.Revision = name, model, version, state, 0
+	return r
+}
+
+func certificate(name string, d fleet.DeviceID) fleet.Certificate {
+	c := fill[fleet.Certificate](9)
+	c.ID, c.Device, c.State, c.Serial, c.EndedAt = name, d, fleet.CertificateIntended, "", epoch
+	return c
+}
+
+func token(name string, role fleet.Role) fleet.Token {
+	sum := sha256.Sum256([]byte(name))
+	return fleet.Token{ID: name, Operator: "op", Role: role, SHA256: sum[:], CreatedAt: epoch, ExpiresAt: epoch.AddDate(1, 0, 0)}
+}
+
+func blob(content string) fleet.Blob {
+	sum := sha256.Sum256([]byte(content))
+	return fleet.Blob{Digest: hex.EncodeToString(sum[:]), Content: []byte(content)}
+}
+
+// background is what the store holds before wholeChange.
+func background() []fleet.Change {
+	spent := token("spent", fleet.RoleBootstrap)
+	old := certificate("cert-old", id(1))
+	issued := old
+	issued.State, issued.Serial = fleet.CertificateIssued, "01"
+	return []fleet.Change{
+		{
+			Devices: []fleet.Device{device(1)}, Certificates: []fleet.Certificate{old},
+			Alerts: []fleet.Alert{alert("alert-old", string(id(1)), "silent")}, Tokens: []fleet.Token{spent},
+		},
+		{Certificates: []fleet.Certificate{issued, certificate("cert-new", id(1))}},
+	}
+}
+
+// wholeChange touches everything a change can touch, on top of background.
+func wholeChange() fleet.Change {
+	changed, posture := device(1), fill[fleet.Posture](20)
+	changed.Revision, changed.Lifecycle = 1, fleet.Quarantined
+	posture.Device = id(1)
+	issued := certificate("cert-new", id(1))
+	issued.State, issued.Serial, issued.EndedAt = fleet.CertificateIssued, "02", epoch
+	resolved := alert("alert-old", string(id(1)), "silent").Resolve(epoch)
+	resolved.Revision = 1
+	roll := rollout("rollout-1", "model-a", "2.0", fleet.RolloutRunning)
+	spent := token("spent", fleet.RoleBootstrap)
+	spent.UsedAt = epoch
+	decision := fill[fleet.Decision](21)
+	decision.Device = id(1)
+	event := fill[fleet.Event](22)
+	event.Subject = string(id(1))
+	return fleet.Change{
+		Devices: []fleet.Device{device(2), changed}, Posture: &posture, Decisions: []fleet.Decision{decision},
+		Blobs: []fleet.Blob{blob("one"), blob("two")}, Certificates: []fleet.Certificate{issued, certificate("cert-next", id(2))},
+		RevokeOthers: &issued, RevokeAll: id(1),
+		Alerts:  []fleet.Alert{alert("alert-new", string(id(1)), "silent"), resolved},
+		Rollout: &roll, Members: []fleet.Member{{Rollout: roll.ID, Device: id(1), State: fleet.MemberPending}, {Rollout: roll.ID, Device: id(2), State: fleet.MemberPending}},
+		Manufacturers: []fleet.Manufacturer{fill[fleet.Manufacturer](23)},
+		Tokens:        []fleet.Token{spent, token("api", fleet.RoleAdmin)}, Events: []fleet.Event{event},
+	}
+}
+
+// Contents is all that the public reads show of a store in which background and
+// wholeChange may have been written.
+type contents struct {
+	Devices       []fleet.Device
+	Postures      map[fleet.DeviceID]fleet.Posture
+	Decisions     []fleet.Decision
+	Blobs         []bool
+	Certificates  [][]fleet.Certificate
+	Alerts        []fleet.Alert
+	Rollouts      []fleet.Rollout
+	Members       []fleet.Member
+	Manufacturers []fleet.Manufacturer
+	Tokens        []fleet.Token
+	Events        []fleet.Event
+}
+
+func read(t testing.TB, s *store.Store) contents {
+	t.Helper()
+	ctx := context.Background()
+	c := contents{
+		Devices:       get[[]fleet.Device](t)(s.Devices(ctx, fleet.DeviceFilter{})),
+		Postures:      get[map[fleet.DeviceID]fleet.Posture](t)(s.Postures(ctx, []fleet.DeviceID{id(1), id(2)})),
+		Decisions:     get[[]fleet.Decision](t)(s.Decisions(ctx, id(1), 0)),
+		Alerts:        get[[]fleet.Alert](t)(s.Alerts(ctx, fleet.AlertFilter{})),
+		Rollouts:      get[[]fleet.Rollout](t)(s.Rollouts(ctx, fleet.RolloutFilter{})),
+		Members:       get[[]fleet.Member](t)(s.Members(ctx, "rollout-1")),
+		Manufacturers: get[[]fleet.Manufacturer](t)(s.Manufacturers(ctx)),
+		Tokens:        get[[]fleet.Token](t)(s.Tokens(ctx)),
+		Events:        get[[]fleet.Event](t)(s.Events(ctx, "", 0)),
+	}
+	for _, b := range wholeChange().Blobs {
+		c.Blobs = append(c.Blobs, get[bool](t)(s.HasBlob(ctx, b.Digest)))
+	}
+	for _, d := range []fleet.DeviceID{id(1), id(2)} {
+		c.Certificates = append(c.Certificates, get[[]fleet.Certificate](t)(s.Certificates(ctx, d)))
+	}
+	return c
+}

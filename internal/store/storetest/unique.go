@@ -1,0 +1,72 @@
+package storetest
+
+import (
+	"context"
+	"testing"
+
+	"troth/internal/fleet"
+)
+
+// testUniqueness: what there may be only one of.
+func testUniqueness(t *testing.T, database Database) {
+	t.Run("device names", func(t *testing.T) {
+		s, ctx := Open(t, database(t)), context.Background()
+		named := func(n int, name string, l fleet.Lifecycle) fleet.Device {
+			d := device(n)
+			d.Name, d.Lifecycle = name, l
+			return d
+		}
+		apply(t, s, fleet.Change{Devices: []fleet.Device{named(1, "x", fleet.Active), named(2, "", fleet.Active), named(3, "", fleet.Pending)}})
+		refuse(t, s, fleet.Change{Devices: []fleet.Device{named(4, "x", fleet.Pending)}}, "name_taken")
+		renamed := named(2, "x", fleet.Quarantined)
+		renamed.Revision = 1
+		refuse(t, s, fleet.Change{Devices: []fleet.Device{renamed}}, "name_taken")
+		apply(t, s, fleet.Change{Devices: []fleet.Device{named(5, "x", fleet.Retired), named(6, "x", fleet.Retired)}})
+		// A retired device gives its name to its successor, in one change.
+		retired := named(1, "x", fleet.Retired)
+		retired.Revision = 1
+		apply(t, s, fleet.Change{Devices: []fleet.Device{named(0, "x", fleet.Active), retired}})
+		same(t, "of that name", len(get[[]fleet.Device](t)(s.Devices(ctx, fleet.DeviceFilter{Name: "x"}))), 4)
+	})
+	t.Run("unresolved alerts", func(t *testing.T) {
+		s := Open(t, database(t))
+		apply(t, s, fleet.Change{Alerts: []fleet.Alert{alert("a", "s", "k"), alert("b", "s", "other"), alert("c", "other", "k")}})
+		refuse(t, s, fleet.Change{Alerts: []fleet.Alert{alert("d", "s", "k")}}, "conflict")
+		acknowledged := alert("a", "s", "k")
+		acknowledged.State, acknowledged.Revision = fleet.AlertAcknowledged, 1
+		apply(t, s, fleet.Change{Alerts: []fleet.Alert{acknowledged}})
+		refuse(t, s, fleet.Change{Alerts: []fleet.Alert{alert("d", "s", "k")}}, "conflict")
+		resolved := acknowledged.Resolve(epoch)
+		resolved.Revision = 2
+		apply(t, s, fleet.Change{Alerts: []fleet.Alert{alert("Z", "s", "k"), resolved}})
+	})
+	t.Run("rollouts", func(t *testing.T) {
+		live := []fleet.RolloutState{fleet.RolloutProposed, fleet.RolloutRunning, fleet.RolloutPaused, fleet.RolloutHalted}
+		ended := []fleet.RolloutState{fleet.RolloutCompleted, fleet.RolloutAborted}
+		for _, first := range append(live, ended...) {
+			for _, second := range append(live, ended...) {
+				s := Open(t, database(t))
+				a, b, c := rollout("a", "m", "1", first), rollout("b", "m", "1", second), rollout("c", "m", "2", second)
+				apply(t, s, fleet.Change{Rollout: &a})
+				conflict := func(r fleet.Rollout, want bool) {
+					t.Helper()
+					if err := s.Apply(context.Background(), fleet.Change{Rollout: &r}); (err != nil) != want {
+						t.Errorf("%s %s beside %s %s: %v", r.Version, r.State, a.Version, a.State, err)
+					}
+				}
+				isLive := func(s fleet.RolloutState) bool { return s.Open() || s == fleet.RolloutProposed }
+				conflict(b, isLive(first) && isLive(second))
+				if first == second || !isLive(second) {
+					conflict(c, first.Open() && second.Open())
+				}
+			}
+		}
+	})
+	t.Run("identifiers", func(t *testing.T) {
+		s := Open(t, database(t))
+		event, decision := fill[fleet.Event](1), fill[fleet.Decision](2)
+		apply(t, s, fleet.Change{Events: []fleet.Event{event}, Decisions: []fleet.Decision{decision}})
+		refuse(t, s, fleet.Change{Events: []fleet.Event{event}}, "conflict")
+		refuse(t, s, fleet.Change{Decisions: []fleet.Decision{decision}}, "conflict")
+	})
+}

@@ -1,0 +1,225 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"troth/ca"
+)
+
+// firstWait is the pause before the second try; each further one is doubled.
+const firstWait = 200 * time.Millisecond
+
+// exchange is one HTTP exchange with Vault. It may be called more than once.
+type exchange func(ctx context.Context, logical *api.Logical) (*api.Secret, error)
+
+// failure is an exchange that did not succeed, and what follows from it.
+type failure struct {
+	kind      error // ca.ErrUnavailable, ca.ErrRefused or ca.ErrAmbiguous
+	retry     bool  // nothing happened, and it may soon work
+	forbidden bool  // Vault does not accept our token
+	status    int   // of Vault's answer; 0 if there was none
+	cause     error
+}
+
+// Error implements error. Vault's own sentence is part of it.
+func (f *failure) Error() string   { return f.kind.Error() + ": " + f.cause.Error() }
+func (f *failure) Unwrap() []error { return []error{f.kind, f.cause} }
+
+// sign does an exchange that must not happen twice: it is repeated only when it
+// certainly had no effect.
+func (c *CA) sign(ctx context.Context, do exchange) (*api.Secret, error) {
+	return c.try(ctx, do, false)
+}
+
+// repeat does an exchange that may happen twice.
+func (c *CA) repeat(ctx context.Context, do exchange) (*api.Secret, error) {
+	return c.try(ctx, do, true)
+}
+
+func (c *CA) try(ctx context.Context, do exchange, idempotent bool) (*api.Secret, error) {
+	wait := firstWait
+	relogin := true
+	for attempt := 1; ; attempt++ {
+		token, failed := c.authenticate(ctx)
+		if failed == nil {
+			var secret *api.Secret
+			if secret, failed = c.once(ctx, do, idempotent); failed == nil {
+				return secret, nil
+			}
+		}
+		// A token may have been revoked or have expired early. One new login is
+		// worth a try; Vault checks the token before it does anything.
+		if failed.forbidden && relogin && c.forget(token) {
+			relogin = false
+			attempt--
+			continue
+		}
+		if !failed.retry || attempt >= c.config.Attempts || !sleep(ctx, wait) {
+			return nil, failed
+		}
+		wait *= 2
+	}
+}
+
+// sleep waits unless ctx ends first or would end before the wait does.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func (c *CA) once(ctx context.Context, do exchange, idempotent bool) (*api.Secret, *failure) {
+	if err := ctx.Err(); err != nil {
+		return nil, &failure{kind: ca.ErrUnavailable, cause: err}
+	}
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders: func() { sent.Store(true) },
+	})
+	secret, err := do(traced, c.client.Logical())
+	if err != nil {
+		return nil, classify(ctx, err, sent.Load() && !idempotent)
+	}
+	return secret, nil
+}
+
+// classify decides what an error means. An answer of Vault is decisive; without
+// one it depends on whether the request left us.
+func classify(ctx context.Context, err error, sent bool) *failure {
+	var answer *api.ResponseError
+	if !errors.As(err, &answer) {
+		if sent {
+			return &failure{kind: ca.ErrAmbiguous, cause: err}
+		}
+		return &failure{kind: ca.ErrUnavailable, cause: err, retry: ctx.Err() == nil}
+	}
+	f := &failure{kind: ca.ErrUnavailable, status: answer.StatusCode, cause: sentence(answer)}
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		// Our token is revoked, expired, or not allowed this. That says
+		// nothing about the device that asks, so the request is not refused:
+		// it is granted once the operator has repaired our access.
+		f.forbidden = true
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		// No such mount or path: also ours to repair.
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		// A proxy's words. Vault may have had the request.
+		if sent {
+			f.kind = ca.ErrAmbiguous
+		} else {
+			f.retry = true
+		}
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusPreconditionFailed, 472, 473:
+		// Sealed, standby, over a quota, behind in replication: not done.
+		f.retry = true
+	default:
+		if answer.StatusCode < http.StatusInternalServerError {
+			f.kind = ca.ErrRefused
+		}
+	}
+	return f
+}
+
+// sentence keeps of Vault's answer what a person can use: one line, of bounded
+// length, since it may come from anything that answers at the address.
+func sentence(answer *api.ResponseError) error {
+	const limit = 500
+	text := strings.Join(strings.Fields(strings.Join(answer.Errors, "; ")), " ")
+	if text == "" {
+		text = "no reason given"
+	}
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return fmt.Errorf("vault answers %d: %s", answer.StatusCode, text)
+}
+
+// authenticate makes sure that the client has a token, and returns it.
+func (c *CA) authenticate(ctx context.Context) (string, *failure) {
+	c.login.Lock()
+	defer c.login.Unlock()
+	old := c.client.Token()
+	due := !c.renewAt.IsZero() && !c.config.Now().Before(c.renewAt)
+	if old != "" && !due {
+		return old, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return "", &failure{kind: ca.ErrUnavailable, cause: err}
+	}
+	token, err := c.logIn(ctx)
+	if err == nil {
+		c.client.SetToken(token)
+		return token, nil
+	}
+	if old != "" {
+		return old, nil // due is two thirds of its time: it may still be good
+	}
+	f := classify(ctx, err, false)
+	// Whatever the reason, no device is to blame for it.
+	f.kind, f.forbidden = ca.ErrUnavailable, false
+	f.cause = fmt.Errorf("log in: %w", f.cause)
+	return "", f
+}
+
+// logIn returns a token, and sets when to get the next one.
+func (c *CA) logIn(ctx context.Context) (string, error) {
+	switch {
+	case c.config.Token != "":
+		return c.config.Token, nil
+	case c.config.TokenFile != "":
+		data, err := os.ReadFile(c.config.TokenFile)
+		if err != nil {
+			return "", fmt.Errorf("read token: %w", err)
+		}
+		token := strings.TrimSpace(string(data))
+		if token == "" {
+			return "", errors.New("read token: file is empty")
+		}
+		return token, nil
+	}
+	method, err := c.config.AppRole.method()
+	if err != nil {
+		return "", err
+	}
+	secret, err := method.Login(ctx, c.anonymous)
+	if err != nil {
+		return "", err
+	}
+	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
+		return "", errors.New("vault answers without a token")
+	}
+	c.renewAt = time.Time{}
+	if ttl := time.Duration(secret.Auth.LeaseDuration) * time.Second; ttl > 0 {
+		c.renewAt = c.config.Now().Add(ttl * 2 / 3)
+	}
+	return secret.Auth.ClientToken, nil
+}
+
+// forget drops a token that Vault did not accept, unless another caller has
+// replaced it already. It reports whether a new login could bring another one.
+func (c *CA) forget(token string) bool {
+	if c.config.Token != "" || token == "" {
+		return false
+	}
+	c.login.Lock()
+	defer c.login.Unlock()
+	if c.client.Token() == token {
+		c.client.ClearToken()
+	}
+	return true
+}

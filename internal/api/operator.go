@@ -72,12 +72,18 @@ type RegistrationAnswer struct {
 	Known      int `json:"known" doc:"were there already, unchanged"`
 }
 
+// ManufacturerRequest trusts a maker of TPMs.
+type ManufacturerRequest struct {
+	Name string `json:"name" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"`
+	PEM  string `json:"pem" maxLength:"1048576" doc:"root and intermediate certificates"`
+}
+
 // Manufacturer is a trusted maker of TPMs.
 type Manufacturer struct {
-	Name    string    `json:"name" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"`
-	PEM     string    `json:"pem" maxLength:"1048576" doc:"root and intermediate certificates"`
-	AddedAt time.Time `json:"added_at,omitempty"`
-	AddedBy string    `json:"added_by,omitempty"`
+	Name    string    `json:"name"`
+	PEM     string    `json:"pem"`
+	AddedAt time.Time `json:"added_at"`
+	AddedBy string    `json:"added_by"`
 }
 
 // ManufacturerList is all of them.

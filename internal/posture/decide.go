@@ -61,7 +61,7 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 func (s *Service) identify(d fleet.Device, a evidence.Appraised, r report) (fleet.Release, policy.FirmwareInput) {
 	catalog := s.Releases.Catalog()
 	release, known, wrong := catalog.Identify(d.Model, evidence.PCRValues(a.Result))
-	facts := policy.FirmwareInput{Known: known, Reported: r.Firmware.Version, Mismatches: wrong}
+	facts := policy.FirmwareInput{Known: known, Reported: r.firmware, Mismatches: wrong}
 	if latest, ok := catalog.Latest(d.Model); ok {
 		facts.LatestVersion, facts.LatestCounter = latest.Version, latest.Counter
 	}

@@ -1,0 +1,113 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"troth/internal/fleet"
+)
+
+// caller is a device that proved itself by its client certificate.
+type caller struct {
+	id  fleet.DeviceID
+	key []byte // PKIX SPKI of the certificate's key
+}
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+type tokenKey struct{}
+
+func tokenOf(ctx context.Context) fleet.Token {
+	t, _ := ctx.Value(tokenKey{}).(fleet.Token)
+	return t
+}
+
+func (e *edge) requireDevice(ctx huma.Context, next func(huma.Context)) {
+	r, _ := humago.Unwrap(ctx)
+	c, err := e.identify(r)
+	if err != nil {
+		e.deny(ctx, err)
+		return
+	}
+	next(huma.WithValue(ctx, callerKey{}, c))
+}
+
+// deviceOnly is requireDevice for routes that huma does not serve.
+func (e *edge) deviceOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := e.identify(r); err != nil {
+			p := render(e.fail(r.Context(), err))
+			writeProblem(w, r, p.Status, p.Problem)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// identify finds the device behind a request. TLS verified the chain; here the
+// certificate must also be one that is on record as issued and not revoked, for
+// a device that is not retired. A quarantined device is let through: this is
+// how it proves that it was mended, and gets the firmware to mend it.
+func (e *edge) identify(r *http.Request) (caller, error) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_required", "this needs the device's client certificate: enrol first")
+	}
+	leaf := r.TLS.VerifiedChains[0][0]
+	record, err := e.Records.CertificateBySerial(r.Context(), serialOf(leaf))
+	if fleet.IsKind(err, fleet.NotFound) {
+		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_unknown", "the certificate is not on record here: enrol again")
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	if record.State != fleet.CertificateIssued {
+		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_revoked", "the certificate was revoked: %s", record.Reason)
+	}
+	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != e.Enroll.URI(record.Device) {
+		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_unknown", "the certificate does not name the device that it is on record for")
+	}
+	d, err := e.Records.Device(r.Context(), record.Device)
+	if err != nil {
+		return caller{}, err
+	}
+	if d.Lifecycle == fleet.Retired {
+		return caller{}, fleet.Errorf(fleet.Unauthorized, "device_retired", "the device was retired: %s", d.LifecycleReason)
+	}
+	return caller{id: record.Device, key: leaf.RawSubjectPublicKeyInfo}, nil
+}
+
+// serialOf is written as ca.Certificate.Serial is.
+func serialOf(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
+
+// requireOperator lets a token through whose role policy allows the action. The
+// action login is that of a bootstrap token, which may do nothing else.
+func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		text, _ := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+		token, err := e.Operators.Authenticate(ctx.Context(), text)
+		if err == nil && action != actionLogin {
+			err = e.Operators.Authorize(ctx.Context(), token, action, ctx.Param("id"))
+		}
+		if fleet.IsKind(err, fleet.Unauthorized) && !e.guesses.allow(ctx.RemoteAddr(), e.Now()) {
+			err = tooMany("too many wrong tokens from this address: wait a moment")
+		}
+		if err != nil {
+			e.deny(ctx, err)
+			return
+		}
+		next(huma.WithValue(ctx, tokenKey{}, token))
+	}
+}
+
+const actionLogin = "login"

@@ -28,7 +28,7 @@ type machine struct {
 
 func newMachine(t *testing.T) machine {
 	t.Helper()
-	s, err := newManufacturer(t).NewBareTPM(context.Background(), filepath.Join(t.TempDir(), "s"))
+	s, err := maker.NewBareTPM(context.Background(), filepath.Join(t.TempDir(), "s"))
 	s = started(t, s, err)
 	c, err := tpm.Open(s.Spec())
 	if err != nil {

@@ -1,8 +1,12 @@
 package attesttest_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,13 +18,26 @@ import (
 	"troth/attest/tpm"
 )
 
-func newManufacturer(t *testing.T) *attesttest.Manufacturer {
-	t.Helper()
-	m, err := attesttest.NewManufacturer(filepath.Join(t.TempDir(), "m"), "acme")
-	if err != nil {
-		t.Fatal(err)
+// maker is the one manufacturer of these tests, because making one is slow.
+var maker *attesttest.Manufacturer
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("ATTESTTEST_ORPHAN"); dir != "" {
+		orphan(dir)
 	}
-	return m
+	os.Exit(withMaker(m.Run))
+}
+
+func withMaker(run func() int) int {
+	dir, err := os.MkdirTemp("", "tr")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if maker, err = attesttest.NewManufacturer(dir, "acme"); err != nil {
+		panic(err)
+	}
+	return run()
 }
 
 // started powers a TPM on, with the time it took, and off at the end.
@@ -44,9 +61,8 @@ func started(t *testing.T, s *attesttest.SWTPM, err error) *attesttest.SWTPM {
 
 func TestManufacture(t *testing.T) {
 	ctx := context.Background()
-	m := newManufacturer(t)
 	makers := map[string]func(context.Context, string) (*attesttest.SWTPM, error){
-		"rsa": m.NewTPM, "ecc": m.NewECCTPM, "bare": m.NewBareTPM,
+		"rsa": maker.NewTPM, "ecc": maker.NewECCTPM, "bare": maker.NewBareTPM,
 	}
 	for name, manufacture := range makers {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +130,7 @@ func TestManufacturerIsStable(t *testing.T) {
 
 func TestPowerCycle(t *testing.T) {
 	ctx := context.Background()
-	s, err := newManufacturer(t).NewBareTPM(ctx, filepath.Join(t.TempDir(), "s"))
+	s, err := maker.NewBareTPM(ctx, filepath.Join(t.TempDir(), "s"))
 	s = started(t, s, err)
 	spec := s.Spec()
 	c, err := tpm.Open(spec)
@@ -157,7 +173,7 @@ func TestPowerCycle(t *testing.T) {
 func TestStartReportsWhy(t *testing.T) {
 	ctx := context.Background()
 	dir := filepath.Join(t.TempDir(), "s")
-	s, err := newManufacturer(t).NewBareTPM(ctx, dir)
+	s, err := maker.NewBareTPM(ctx, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,4 +188,88 @@ func TestStartReportsWhy(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// orphan is this test program as one that starts a TPM and never ends it.
+func orphan(dir string) {
+	ctx := context.Background()
+	m, err := attesttest.NewManufacturer(filepath.Join(dir, "m"), "acme")
+	if err != nil {
+		panic(err)
+	}
+	s, err := m.NewBareTPM(ctx, filepath.Join(dir, "s"))
+	if err != nil {
+		panic(err)
+	}
+	if err := s.Start(ctx); err != nil {
+		panic(err)
+	}
+	fmt.Println(s.Spec())
+	select {}
+}
+
+// A swtpm does not outlive a program that was killed.
+func TestKilledParent(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "ATTESTTEST_ORPHAN="+t.TempDir())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := strings.TrimSpace(strings.TrimPrefix(line, "unix:"))
+	t.Cleanup(func() { os.RemoveAll(filepath.Dir(socket)) })
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatalf("TPM is not there: %v", err)
+	}
+	conn.Close()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed, and says so
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if conn, err = net.Dial("unix", socket); err != nil {
+			return
+		}
+		conn.Close()
+	}
+	t.Error("swtpm still runs")
+}
+
+// A swtpm that dies by itself is noticed, and can be started again.
+func TestDeadTPMStartsAgain(t *testing.T) {
+	ctx := context.Background()
+	s, err := maker.NewBareTPM(ctx, filepath.Join(t.TempDir(), "s"))
+	s = started(t, s, err)
+	ctrl := filepath.Join(filepath.Dir(strings.TrimPrefix(s.Spec(), "unix:")), "ctrl")
+	conn, err := net.Dial("unix", ctrl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte{0, 0, 0, 3}); err != nil { // CMD_SHUTDOWN
+		t.Fatal(err)
+	}
+	_, _ = conn.Read(make([]byte, 4))
+	conn.Close()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err := s.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := tpm.Open(s.Spec()); err == nil {
+			_, err = tpm2.ReadClock{}.Execute(c)
+			c.Close()
+			if err == nil {
+				return
+			}
+		}
+	}
+	t.Error("TPM did not come back")
 }

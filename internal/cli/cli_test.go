@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // requests that would have changed something.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: "testdata/fleet",
 		Setup: func(env *testscript.Env) error {
 			server := httptest.NewTLSServer(newFakeServer().handler())
 			env.Defer(server.Close)

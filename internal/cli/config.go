@@ -60,7 +60,7 @@ func (a *app) loadConfig() (config, error) {
 	if err != nil {
 		return config{}, failf(exitUsage, codeConfig, "contexts cannot be read: %s", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return config{}, failf(exitUsage, codeConfig, "contexts cannot be read: %s", err)

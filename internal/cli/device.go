@@ -146,7 +146,7 @@ compliant, 3 no verdict that may be acted on.`,
 				return err
 			}
 			if strict {
-				return a.requireCompliant(d)
+				return a.after(requireCompliant(d))
 			}
 			return nil
 		}),
@@ -155,10 +155,8 @@ compliant, 3 no verdict that may be acted on.`,
 	return cmd
 }
 
-// requireCompliant turns a shown device into an exit status. It says no on
-// standard error only: the answer is already out.
-func (a *app) requireCompliant(d api.Device) error {
-	a.flags.format = formatTable
+// requireCompliant says whether a device may be relied on.
+func requireCompliant(d api.Device) error {
 	switch {
 	case d.Lifecycle != string(fleet.Active):
 		return failf(exitNo, codeVerdict, "device %s is %s", nameOr(d.Name, d.ID), d.Lifecycle)

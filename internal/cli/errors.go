@@ -72,6 +72,13 @@ func (a *app) fail(err error) int {
 	return f.exit
 }
 
+// after is an error whose answer is already out: it is said on standard error
+// only, lest standard output hold two documents.
+func (a *app) after(err error) error {
+	a.flags.format = formatTable
+	return err
+}
+
 // problemOf is err as the API would say it; Status is 0 for what did not come
 // from a server.
 func problemOf(err error, f *failure) *api.Problem {

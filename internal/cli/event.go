@@ -35,8 +35,8 @@ func (a *app) eventCommand() *cobra.Command {
 }
 
 func (a *app) showEvents(ctx context.Context, client *api.Client, subject string, limit int) error {
-	if limit < 1 {
-		return usagef("--limit must be positive, not %d", limit)
+	if limit < 1 || limit > 1000 {
+		return usagef("--limit takes 1 to 1000, not %d", limit)
 	}
 	query := url.Values{"limit": {strconv.Itoa(limit)}}
 	if subject != "" {

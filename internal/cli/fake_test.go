@@ -83,9 +83,11 @@ func (f *fakeServer) handler() http.Handler {
 		answer(w, api.ManufacturerList{Manufacturers: f.makers})
 	})
 	handle("POST /v1/manufacturers", func(w http.ResponseWriter, r *http.Request) {
-		var m api.Manufacturer
-		_ = json.NewDecoder(r.Body).Decode(&m)
-		m.AddedAt, m.AddedBy = f.now, "root"
+		var in api.ManufacturerRequest
+		if !read(w, r, &in) {
+			return
+		}
+		m := api.Manufacturer{Name: in.Name, PEM: in.PEM, AddedAt: f.now, AddedBy: "root"}
 		f.makers = append(f.makers, m)
 		answer(w, m)
 	})
@@ -102,7 +104,9 @@ func (f *fakeServer) handler() http.Handler {
 	handle("GET /v1/events", f.listEvents)
 	handle("POST /v1/tokens", func(w http.ResponseWriter, r *http.Request) {
 		var t api.TokenRequest
-		_ = json.NewDecoder(r.Body).Decode(&t)
+		if !read(w, r, &t) {
+			return
+		}
 		answer(w, api.Token{Token: "troth-for-" + t.Operator, Operator: t.Operator, Role: t.Role, ExpiresAt: *f.ago(-24*time.Hour - time.Minute)})
 	})
 	handle("GET /posts", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, f.posts) })
@@ -134,7 +138,9 @@ func (f *fakeServer) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var in api.LoginRequest
-	_ = json.NewDecoder(r.Body).Decode(&in)
+	if !read(w, r, &in) {
+		return
+	}
 	f.spent = true
 	answer(w, api.Token{Token: freshToken, Operator: in.Operator, Role: "admin", ExpiresAt: *f.ago(-12*time.Hour - time.Minute)})
 }
@@ -199,7 +205,9 @@ func (f *fakeServer) actOnDevice(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var in api.ReasonRequest
-	_ = json.NewDecoder(r.Body).Decode(&in)
+	if !read(w, r, &in) {
+		return
+	}
 	next := map[string]string{"quarantine": "quarantined", "release": "active", "retire": "retired"}[r.PathValue("action")]
 	if next == "" || d.Lifecycle == "retired" {
 		problem(w, 409, "wrong_lifecycle", "device "+d.ID[:12]+" is "+d.Lifecycle+" and cannot be "+next)
@@ -211,7 +219,9 @@ func (f *fakeServer) actOnDevice(w http.ResponseWriter, r *http.Request) {
 
 func (f *fakeServer) register(w http.ResponseWriter, r *http.Request) {
 	var in api.RegistrationRequest
-	_ = json.NewDecoder(r.Body).Decode(&in)
+	if !read(w, r, &in) {
+		return
+	}
 	var out api.RegistrationAnswer
 	for _, d := range in.Devices {
 		if _, ok := f.known[d.EKHash]; ok {
@@ -248,7 +258,9 @@ func (f *fakeServer) acknowledge(w http.ResponseWriter, r *http.Request) {
 
 func (f *fakeServer) createRollout(w http.ResponseWriter, r *http.Request) {
 	var in api.RolloutRequest
-	_ = json.NewDecoder(r.Body).Decode(&in)
+	if !read(w, r, &in) {
+		return
+	}
 	if in.Version == "9.9.9" {
 		p := api.Problem{Type: "about:blank", Title: "Unprocessable Entity", Status: 422, Code: "validation", Detail: "the request is not valid", Errors: []string{"version: there is no release 9.9.9"}}
 		w.Header().Set("Content-Type", api.ProblemType)
@@ -328,7 +340,9 @@ func (f *fakeServer) actOnRollout(w http.ResponseWriter, r *http.Request) {
 		switch r.PathValue("action") {
 		case "start":
 			var p api.RolloutPlan
-			_ = json.NewDecoder(r.Body).Decode(&p)
+			if !read(w, r, &p) {
+				return
+			}
 			change(ro, p)
 			f.start(ro)
 		case "pause":
@@ -365,6 +379,17 @@ func (f *fakeServer) listEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer(w, out)
+}
+
+// read takes a request's body as strictly as the service does.
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		problem(w, 422, "invalid_request", err.Error())
+		return false
+	}
+	return true
 }
 
 func answer(w http.ResponseWriter, v any) {

@@ -109,7 +109,7 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 	if err != nil {
 		return failf(exitUsage, codeFile, "%s", err)
 	}
-	defer content.Close()
+	defer func() { _ = content.Close() }()
 	repo, err := tuf.Open(pub.repo, pub.keys)
 	if err != nil {
 		return explainTUF(err)

@@ -120,7 +120,7 @@ func (a *app) exchange(ctx context.Context, client *api.Client, operator string)
 		return api.Token{Token: client.Token, Operator: who.Operator, Role: who.Role, ExpiresAt: who.ExpiresAt}, nil
 	}
 	var p *api.Problem
-	if err != nil && (!errors.As(err, &p) || p.Status >= 500 || p.Code == codeUnsettled) {
+	if err != nil && !(errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden)) {
 		return api.Token{}, err
 	}
 	name := first(operator, a.Getenv("USER"))

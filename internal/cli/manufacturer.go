@@ -74,7 +74,7 @@ func (a *app) manufacturerAdd(ctx context.Context, name, file string) error {
 		return err
 	}
 	var got api.Manufacturer
-	err = client.Do(ctx, http.MethodPost, api.PathManufacturers, api.Manufacturer{Name: name, PEM: string(text)}, &got)
+	err = client.Do(ctx, http.MethodPost, api.PathManufacturers, api.ManufacturerRequest{Name: name, PEM: string(text)}, &got)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (a *app) registerCSV(ctx context.Context, file string) error {
 		if err != nil {
 			return failf(exitUsage, codeFile, "%s", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		in = f
 	}
 	devices, bad, err := readRegistrations(in)

@@ -178,7 +178,7 @@ func (a *app) readFile(name string, limit int64) ([]byte, error) {
 		if err != nil {
 			return nil, failf(exitUsage, codeFile, "%s", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, limit+1))

@@ -78,12 +78,10 @@ func ended(r api.Rollout) bool {
 	}
 }
 
-// outcome is the exit status of a rollout that ended. It is said on standard
-// error only: the answer is already out.
+// outcome says how a rollout ended that was shown.
 func (a *app) outcome(r api.Rollout) error {
 	if r.State == string(fleet.RolloutCompleted) {
 		return nil
 	}
-	a.flags.format = formatTable
-	return failf(exitNo, codeRollout, "rollout %s is %s: %s", r.ID, r.State, first(r.Reason, "no reason was given"))
+	return a.after(failf(exitNo, codeRollout, "rollout %s is %s: %s", r.ID, r.State, first(r.Reason, "no reason was given")))
 }

@@ -1,6 +1,7 @@
 package attest_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -177,7 +178,18 @@ func (d *device) evidence(t testing.TB) attest.Evidence {
 	t.Helper()
 	quoted := quoteOf(d.nonce, d.pcrs)
 	return attest.Evidence{AK: d.akPublic(), Quote: quoted, Signature: sign(t, d.ak, quoted),
-		PCRs: d.pcrs, EventLog: d.log, IMA: d.ima}
+		PCRs: clone(d.pcrs), EventLog: d.log, IMA: d.ima}
+}
+
+func clone(p attest.PCRs) attest.PCRs {
+	out := attest.PCRs{}
+	for bank, values := range p {
+		out[bank] = map[int]attest.Digest{}
+		for i, v := range values {
+			out[bank][i] = bytes.Clone(v)
+		}
+	}
+	return out
 }
 
 func (d *device) akPublic() []byte {

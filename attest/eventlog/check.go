@@ -77,6 +77,9 @@ func (c *checker) add(k Kind, e Event, format string, args ...any) {
 
 func (c *checker) event(e Event) {
 	c.measured[e.PCR] = true
+	if e.Type == Separator {
+		c.separators[e.PCR]++
+	}
 	if !allowedIn(e.PCR, e.Type) {
 		c.add(OutOfPlace, e, "event %d: %s does not belong in PCR %d", e.Sequence, e.Type, e.PCR)
 	}
@@ -94,13 +97,12 @@ func (c *checker) event(e Event) {
 	}
 }
 
-// separator counts separators: a second one, or one with another value, would
+// separator holds that a second separator, or one with another value, would
 // let later software pose as firmware (PFP section 10.4.1, EV_SEPARATOR).
 func (c *checker) separator(e Event) {
 	if e.PCR > 7 {
 		return
 	}
-	c.separators[e.PCR]++
 	if !bytes.Equal(e.Data, []byte{0, 0, 0, 0}) && !bytes.Equal(e.Data, []byte{0xff, 0xff, 0xff, 0xff}) {
 		c.add(BadSeparator, e, "event %d: the separator of PCR %d has a value that is not allowed", e.Sequence, e.PCR)
 	}

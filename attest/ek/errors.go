@@ -15,6 +15,8 @@ const (
 	CodeUnknownManufacturer = "ek_unknown_manufacturer"
 	// CodeExpired: the certificate, or one above it, is not valid now.
 	CodeExpired = "ek_expired"
+	// CodeRevoked: a CRL of its issuer lists the certificate, or one above it.
+	CodeRevoked = "ek_revoked"
 	// CodeUnsupportedKey: the key is of a kind without a template here.
 	CodeUnsupportedKey = "ek_unsupported_key"
 	// CodeNotTemplate: the public area is not exactly a TCG template with a key.

@@ -26,7 +26,7 @@ type Chain struct {
 // Verify finds the manufacturer of the TPM whose EK certificate this is. The
 // certificate must be valid at now, as must those above it, and be for an EK.
 // Errors are *Error with CodeExpired, CodeNotEKCertificate, CodeMalformed or
-// CodeUnknownManufacturer. Revocation is not looked at.
+// CodeUnknownManufacturer. Revocation is another question: see Chain.Revocation.
 func (r *Roots) Verify(cert *x509.Certificate, now time.Time) (Chain, error) {
 	if err := checkProfile(cert); err != nil {
 		return Chain{}, err

@@ -46,11 +46,6 @@ type object struct {
 	persistent bool
 }
 
-// named is the handle for commands that do not use the key's authorization.
-func (o object) named() tpm2.NamedHandle {
-	return tpm2.NamedHandle{Handle: o.handle, Name: o.name}
-}
-
 // auth is the handle with the empty password that all keys of ours have.
 func (o object) auth() tpm2.AuthHandle {
 	return tpm2.AuthHandle{Handle: o.handle, Name: o.name, Auth: tpm2.PasswordAuth(nil)}

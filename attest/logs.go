@@ -44,11 +44,11 @@ func (a *appraisal) eventLog() map[string]map[int][]byte {
 	for _, pcr := range out.UnexplainedPCRs {
 		a.warn(CodeUnexplainedPCR, "PCR %d is not at its reset value, and no event explains it", pcr)
 	}
-	a.findings(log.Check(covered))
+	findings, facts := log.Examine(covered)
+	a.findings(findings)
 	if a.failed {
 		return replay
 	}
-	facts := log.FactsFrom(covered)
 	out.BootLoaders, out.CommandLines, out.SCRTMVersion = facts.BootLoaders, facts.CommandLines, facts.SCRTMVersion
 	a.result.SecureBoot = facts.SecureBoot
 	return replay

@@ -70,8 +70,15 @@ func (l *Log) Facts() Facts { return l.FactsFrom(l.All()) }
 // the covered banks. A PCR with any finding yields none: its event types cannot
 // be relied on.
 func (l *Log) FactsFrom(covered Coverage) Facts {
+	_, facts := l.Examine(covered)
+	return facts
+}
+
+// Examine is Check and FactsFrom in one pass.
+func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
+	findings := l.Check(covered)
 	sound := maps.Clone(covered)
-	for _, finding := range l.Check(covered) {
+	for _, finding := range findings {
 		delete(sound, finding.PCR)
 	}
 	f := Facts{}
@@ -84,7 +91,7 @@ func (l *Log) FactsFrom(covered Coverage) Facts {
 	if b.secureBootSeen {
 		f.SecureBoot = &b.secureBoot
 	}
-	return f
+	return findings, f
 }
 
 type factBuilder struct {

@@ -1,0 +1,117 @@
+package attest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"troth/attest"
+)
+
+// meaning is what a relying party could act on: everything in the result except
+// what the verifier itself marks as claimed by nobody (the path of an image).
+func meaning(t *testing.T, r attest.Result) string {
+	t.Helper()
+	if r.EventLog != nil {
+		copied := *r.EventLog
+		copied.BootLoaders = slices.Clone(copied.BootLoaders)
+		for i := range copied.BootLoaders {
+			copied.BootLoaders[i].Path = ""
+		}
+		copied.CommandLines = slices.Clone(copied.CommandLines)
+		for i := range copied.CommandLines {
+			if !copied.CommandLines[i].Verified {
+				copied.CommandLines[i].Text = ""
+			}
+		}
+		r.EventLog = &copied
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// TestSingleByteMutations changes one byte of valid evidence at a time: it is
+// refused, or it means the same or less, and never something else.
+func TestSingleByteMutations(t *testing.T) {
+	d := booted(t)
+	whole := d.evidence(t)
+	want := d.want()
+	base := attest.Appraise(whole, want)
+	accepted(t, base)
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := map[string]struct {
+		data []byte
+		with func([]byte) attest.Evidence
+		// loose parts hold bytes that no digest covers.
+		loose bool
+	}{
+		"AK":        {whole.AK, func(b []byte) attest.Evidence { e := whole; e.AK = b; return e }, false},
+		"quote":     {whole.Quote, func(b []byte) attest.Evidence { e := whole; e.Quote = b; return e }, false},
+		"signature": {whole.Signature, func(b []byte) attest.Evidence { e := whole; e.Signature = b; return e }, false},
+		"event log": {whole.EventLog, func(b []byte) attest.Evidence { e := whole; e.EventLog = b; return e }, true},
+		"IMA":       {whole.IMA, func(b []byte) attest.Evidence { e := whole; e.IMA = b; return e }, true},
+	}
+	for name, part := range parts {
+		t.Run(name, func(t *testing.T) {
+			for i := range part.data {
+				mutated := bytes.Clone(part.data)
+				mutated[i] ^= byte(1 + random.IntN(255))
+				r := attest.Appraise(part.with(mutated), want)
+				if !r.Verified {
+					continue
+				}
+				if !part.loose {
+					// A TPMA_OBJECT bit that means nothing to a verifier (noDA,
+					// stClear) and the AK's policy change only the key's name.
+					if name == "AK" && meaning(t, r) == meaning(t, base) {
+						continue
+					}
+					t.Errorf("byte %d of %d: accepted", i, len(part.data))
+					continue
+				}
+				if !isLess(t, r, base) {
+					t.Errorf("byte %d of %d: accepted with another meaning:\n%s\n%s", i, len(part.data), meaning(t, r), meaning(t, base))
+				}
+			}
+		})
+	}
+}
+
+// isLess accepts a result that says the same, or that withholds facts and says
+// why in a warning.
+func isLess(t *testing.T, r, base attest.Result) bool {
+	t.Helper()
+	if meaning(t, r) == meaning(t, base) {
+		return true
+	}
+	warned := len(codes(r, attest.SeverityWarning)) > 0
+	r.Problems = base.Problems
+	if r.SecureBoot == nil {
+		r.SecureBoot = base.SecureBoot
+	}
+	if r.EventLog != nil {
+		copied := *r.EventLog
+		if warned {
+			copied.UnexplainedPCRs = base.EventLog.UnexplainedPCRs
+		}
+		if copied.BootLoaders == nil {
+			copied.BootLoaders = base.EventLog.BootLoaders
+		}
+		if copied.SCRTMVersion == nil {
+			copied.SCRTMVersion = base.EventLog.SCRTMVersion
+		}
+		if len(copied.CommandLines) == 0 || !copied.CommandLines[0].Verified {
+			// The label "kernel_cmdline" is the log's own word; without it, or
+			// with another text beside the digest, there is no verified text.
+			warned = true
+			copied.CommandLines = base.EventLog.CommandLines
+		}
+		r.EventLog = &copied
+	}
+	return warned && meaning(t, r) == meaning(t, base)
+}

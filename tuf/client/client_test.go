@@ -195,24 +195,3 @@ func TestConformanceCommandLine(t *testing.T) {
 	}
 	run(1, "--metadata-dir", filepath.Join(t.TempDir(), "x"), "init", bad)
 }
-
-// FuzzMetadata serves hostile bytes as each role's file.
-func FuzzMetadata(f *testing.F) {
-	paths := []string{"2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"}
-	f.Add(uint8(0), []byte(`{"signed":{"_type":"root","spec_version":"1.0.31","version":2,"keys":{"a":null},"roles":{"root":null}},"signatures":[]}`))
-	f.Add(uint8(1), []byte(`{"signed":{"_type":"timestamp","spec_version":"1.0.31","version":1,"expires":"2030-01-01T00:00:00Z","meta":{"snapshot.json":{"version":1}}},"signatures":[{"keyid":"","sig":"00"}]}`))
-	f.Add(uint8(3), []byte(`{"signed":{"_type":"targets","spec_version":"1.0.31","version":1,"targets":{"x":{"length":1,"hashes":{"sha256":"zz"}}},"delegations":{"keys":{},"roles":[null]}}}`))
-	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
-		h := newHostile(t)
-		path := "/metadata/" + paths[int(which)%len(paths)]
-		h.put(path, data)
-		d := h.newDevice()
-		err := d.Refresh(t.Context())
-		if err != nil && client.Code(err) == "" {
-			t.Fatalf("error without a code: %v", err)
-		}
-		if _, err := client.New(client.Config{Dir: d.cfg.Dir + "2", Root: data}); err != nil && client.Code(err) == "" {
-			t.Fatalf("error without a code: %v", err)
-		}
-	})
-}

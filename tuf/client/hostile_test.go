@@ -25,7 +25,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // hostile is a repository whose keys, files and answers a test controls.
 type hostile struct {
-	t      *testing.T
+	t      testing.TB
 	server *httptest.Server
 
 	root      *metadata.Metadata[metadata.RootType]
@@ -42,7 +42,7 @@ type hostile struct {
 	handle   func(w http.ResponseWriter, r *http.Request) bool
 }
 
-func newHostile(t *testing.T) *hostile {
+func newHostile(t testing.TB) *hostile {
 	t.Helper()
 	expires := start.Add(30 * 24 * time.Hour)
 	h := &hostile{
@@ -61,7 +61,7 @@ func newHostile(t *testing.T) *hostile {
 	return h
 }
 
-func newSigner(t *testing.T) (signature.Signer, *metadata.Key) {
+func newSigner(t testing.TB) (signature.Signer, *metadata.Key) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -99,7 +99,7 @@ func (h *hostile) replaceKey(role string) {
 	h.addKey(role)
 }
 
-func signed[T metadata.Roles](t *testing.T, md *metadata.Metadata[T], signers ...signature.Signer) []byte {
+func signed[T metadata.Roles](t testing.TB, md *metadata.Metadata[T], signers ...signature.Signer) []byte {
 	t.Helper()
 	md.ClearSignatures()
 	for _, s := range signers {
@@ -271,7 +271,7 @@ func (h *hostile) newDevice() *device {
 }
 
 // reboot forgets everything that is not on disk.
-func (d *device) reboot(t *testing.T) {
+func (d *device) reboot(t testing.TB) {
 	t.Helper()
 	c, err := client.New(d.cfg)
 	if err != nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -194,13 +195,15 @@ func checkDelegatedName(name string) error {
 	return nil
 }
 
+var errPanic = errors.New("the parser panicked")
+
 // guarded turns a panic of the parser or of a signature check into an error.
 // checkShape is meant to prevent all of them; a device must not be stopped by
 // bytes that an attacker chose even if it misses one.
 func guarded(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("verify metadata: %v", p)
+			err = fmt.Errorf("verify metadata: %w: %v", errPanic, p)
 		}
 	}()
 	return f()

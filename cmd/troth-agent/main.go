@@ -1,0 +1,155 @@
+// Command troth-agent runs on a device: it enrols, checks in and updates it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"troth/internal/agent"
+	"troth/internal/version"
+	"troth/tuf/client"
+)
+
+// Exit statuses.
+const (
+	done      = 0
+	usedWrong = 2
+	failed    = 3
+	reboot    = 10 // --reboot was not given, and the device is to boot again
+)
+
+const usage = `troth-agent proves a device's state to a Troth service, and keeps its firmware current.
+
+Usage:
+  troth-agent run FLAGS       enrol where needed, then check in until told to stop
+  troth-agent tuf FLAGS VERB  a TUF client alone: init ROOT, refresh, download
+  troth-agent version
+
+Run "troth-agent run -h" for its flags.
+`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	switch verb {
+	case "run":
+		return runAgent(args, stderr)
+	case "tuf":
+		return client.Conformance(args, stdout, stderr)
+	case "version", "--version":
+		fmt.Fprintln(stdout, "troth-agent", version.String()) //nolint:errcheck // nobody is left to tell
+		return done
+	case "help", "-h", "--help":
+		fmt.Fprint(stdout, usage) //nolint:errcheck // nobody is left to tell
+		return done
+	default:
+		fmt.Fprint(stderr, usage) //nolint:errcheck // nobody is left to tell
+		return usedWrong
+	}
+}
+
+type options struct {
+	agent       agent.Config
+	healthCheck string
+	reboot      string
+	level       slog.Level
+}
+
+func flags(o *options) *flag.FlagSet {
+	f := flag.NewFlagSet("troth-agent run", flag.ContinueOnError)
+	f.StringVar(&o.agent.Server, "server", "", "base `URL` of the service, https://…")
+	f.StringVar(&o.agent.ServerCA, "server-ca", "", "PEM `file` of the CA that the service's certificate comes from")
+	f.StringVar(&o.agent.StateDir, "state-dir", "/var/lib/troth-agent", "the agent's own `directory`")
+	f.StringVar(&o.agent.TPM, "tpm", "/dev/tpmrm0", "TPM `device`, or unix:PATH of a software TPM's socket")
+	f.StringVar(&o.agent.Model, "model", "", "hardware `model`")
+	f.StringVar(&o.agent.Name, "name", "", "what the device calls itself")
+	f.StringVar(&o.agent.EventLog, "event-log", "/sys/kernel/security/tpm0/binary_bios_measurements", "`file` of the firmware's event log")
+	f.StringVar(&o.agent.IMA, "ima", "/sys/kernel/security/ima/ascii_runtime_measurements", "`file` of the IMA measurement list")
+	f.StringVar(&o.agent.SlotDir, "slots", "", "`directory` of the firmware slots; without it nothing is installed")
+	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed with --slots")
+	f.DurationVar(&o.agent.ConfirmWithin, "confirm-within", 15*time.Minute, "how long a new slot has to prove itself")
+	f.StringVar(&o.healthCheck, "health-check", "", "`command` that exits 0 if what booted works")
+	f.StringVar(&o.reboot, "reboot", "", "`command` that reboots; without it the agent exits with status 10")
+	f.TextVar(&o.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	return f
+}
+
+func runAgent(args []string, stderr io.Writer) int {
+	o := options{}
+	f := flags(&o)
+	f.SetOutput(stderr)
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return done
+	} else if err != nil {
+		return usedWrong
+	}
+	if problem := check(o, f.Args()); problem != "" {
+		fmt.Fprintln(stderr, "troth-agent:", problem) //nolint:errcheck // nobody is left to tell
+		return usedWrong
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := o.agent
+	c.Version, c.Now = version.String(), time.Now
+	c.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: o.level}))
+	if o.healthCheck != "" {
+		c.HealthCheck = func(ctx context.Context) error { return shell(ctx, o.healthCheck) }
+	}
+	err := agent.Run(ctx, c)
+	switch {
+	case err == nil:
+		return done
+	case errors.Is(err, agent.ErrReboot) && o.reboot == "":
+		return reboot
+	case errors.Is(err, agent.ErrReboot):
+		err = shell(context.WithoutCancel(ctx), o.reboot)
+		if err == nil {
+			return done
+		}
+	}
+	c.Log.Error("agent stopped", "error", err)
+	return failed
+}
+
+func check(o options, rest []string) string {
+	switch {
+	case len(rest) > 0:
+		return "run takes no arguments, only flags"
+	case o.agent.Server == "":
+		return "--server is missing: which service should the device prove itself to?"
+	case o.agent.ServerCA == "":
+		return "--server-ca is missing: whom may the device believe as that service?"
+	case o.agent.Model == "":
+		return "--model is missing"
+	case o.agent.SlotDir != "" && o.agent.TUFRoot == "":
+		return "--tuf-root is missing: whose signatures may firmware carry?"
+	}
+	return ""
+}
+
+// hookTime bounds a command of the integrator.
+const hookTime = 5 * time.Minute
+
+// shell runs a command of the integrator's configuration.
+func shell(ctx context.Context, command string) error {
+	ctx, cancel := context.WithTimeout(ctx, hookTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "/bin/sh", "-c", command).CombinedOutput() //nolint:gosec // the integrator's own command
+	if err != nil {
+		return fmt.Errorf("%w: %.200s", err, out)
+	}
+	return nil
+}

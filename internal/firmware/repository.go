@@ -1,0 +1,146 @@
+// Package firmware keeps the catalogue of published releases. The verifier is a
+// TUF client like every device: what it compares PCRs with is what the
+// repository's keys signed, and nothing else.
+package firmware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"troth/internal/atomicfile"
+	"troth/internal/fleet"
+	"troth/tuf"
+	"troth/tuf/client"
+)
+
+// Config says where the repository is and what to trust in it.
+type Config struct {
+	Dir        string // the TUF repository: metadata/ and targets/
+	Root       string // file of the root to trust first; empty: pin the first root that is seen
+	OnlineKeys string // directory of the snapshot and timestamp keys; where it does not exist nothing is re-signed
+	TrustDir   string // the client's own memory; made if missing
+	Now        func() time.Time
+}
+
+// Repository is the published firmware. It is safe for concurrent use.
+type Repository struct {
+	Config
+	refresh sync.Mutex
+	updater *client.Client // nil until the repository exists
+	current atomic.Pointer[fleet.Catalog]
+}
+
+// NewRepository returns the repository. Its catalogue is empty, and so matches
+// nothing, until the first Refresh.
+func NewRepository(c Config) *Repository {
+	r := &Repository{Config: c}
+	r.current.Store(&fleet.Catalog{})
+	return r
+}
+
+// Catalog is the set of releases that the last successful Refresh read.
+func (r *Repository) Catalog() fleet.Catalog { return *r.current.Load() }
+
+// Refresh re-signs the repository where it is due and the keys are here, and
+// reads it. Metadata that does not verify changes nothing: the last set that did
+// stays. A repository that does not exist yet is an empty one.
+func (r *Repository) Refresh(ctx context.Context) error {
+	r.refresh.Lock()
+	defer r.refresh.Unlock()
+	if _, err := os.Stat(r.firstRoot()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	signErr := r.resign()
+	if err := r.read(ctx); err != nil {
+		return errors.Join(err, signErr)
+	}
+	return signErr
+}
+
+func (r *Repository) firstRoot() string { return filepath.Join(r.Dir, "metadata", "1.root.json") }
+
+// resign keeps snapshot and timestamp from expiring.
+func (r *Repository) resign() error {
+	if _, err := os.Stat(r.OnlineKeys); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	repository, err := tuf.Open(r.Dir, r.OnlineKeys)
+	if err != nil {
+		return fmt.Errorf("open repository to re-sign it: %w", err)
+	}
+	if err := repository.Refresh(r.Now()); err != nil && !errors.Is(err, tuf.ErrLocked) {
+		return fmt.Errorf("re-sign repository: %w", err)
+	}
+	return nil
+}
+
+func (r *Repository) read(ctx context.Context) error {
+	if r.updater == nil {
+		updater, err := r.open()
+		if err != nil {
+			return err
+		}
+		r.updater = updater
+	}
+	if err := r.updater.Refresh(ctx); err != nil {
+		return fmt.Errorf("refresh firmware catalogue: %w", err)
+	}
+	targets, err := r.updater.Targets()
+	if err != nil {
+		return fmt.Errorf("read firmware catalogue: %w", err)
+	}
+	next := make(fleet.Catalog, 0, len(targets))
+	for _, t := range targets {
+		if release, ok := release(t); ok {
+			next = append(next, release)
+		}
+	}
+	r.current.Store(&next)
+	return nil
+}
+
+// open makes the TUF client. Without a configured root, the first one that is
+// seen is pinned: whoever can write to the directory at that moment is trusted,
+// as for the rest of the data directory.
+func (r *Repository) open() (*client.Client, error) {
+	path := r.Root
+	if path == "" {
+		path = filepath.Join(r.TrustDir, "pinned-root.json")
+		if err := r.pin(path); err != nil {
+			return nil, err
+		}
+	}
+	root, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read first TUF root: %w", err)
+	}
+	updater, err := client.New(client.Config{
+		Dir: filepath.Join(r.TrustDir, "metadata"), Root: root, Now: r.Now, UserAgent: "trothd",
+		MetadataURL: "file://" + filepath.Join(r.Dir, "metadata"), TargetsURL: "file://" + filepath.Join(r.Dir, "targets"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open firmware catalogue: %w", err)
+	}
+	return updater, nil
+}
+
+func (r *Repository) pin(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	root, err := os.ReadFile(r.firstRoot())
+	if err != nil {
+		return fmt.Errorf("read first TUF root: %w", err)
+	}
+	if err := os.MkdirAll(r.TrustDir, 0o700); err != nil {
+		return fmt.Errorf("make trust directory: %w", err)
+	}
+	return atomicfile.Write(path, root, 0o600)
+}

@@ -1,0 +1,231 @@
+// Package server puts the service together: it reads the configuration, opens
+// what it names, wires the use cases, serves, and stops in order.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"troth/ca"
+	"troth/ca/local"
+	"troth/ca/vault"
+	"troth/internal/access"
+	"troth/internal/alert"
+	"troth/internal/atomicfile"
+	"troth/internal/device"
+	"troth/internal/enroll"
+	"troth/internal/firmware"
+	"troth/internal/fleet"
+	"troth/internal/httpapi"
+	"troth/internal/nonce"
+	"troth/internal/operator"
+	"troth/internal/posture"
+	"troth/internal/report"
+	"troth/internal/rollout"
+	"troth/internal/store"
+	"troth/policies"
+	"troth/policy"
+)
+
+// Lifetimes that nobody needs to set.
+const (
+	nonceLife     = 10 * time.Minute
+	challengeLife = 2 * time.Minute
+)
+
+// Service is a wired trothd.
+type Service struct {
+	config   Config
+	log      *slog.Logger
+	store    *store.Store
+	issuer   ca.Issuer
+	identity *identity // of the service itself, in TLS
+	firmware *firmware.Repository
+	enroll   *enroll.Service
+	posture  *posture.Service
+	rollouts *rollout.Service
+	operator *operator.Service
+	handler  http.Handler
+	beats    *heartbeats
+}
+
+// New opens and wires everything that the configuration names. Close it.
+func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Service, error) {
+	c, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	s := &Service{config: c, log: log, beats: newHeartbeats()}
+	if s.store, err = store.Open(ctx, c.Database); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := s.wire(ctx, version); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close lets go of the database.
+func (s *Service) Close() error { return s.store.Close() }
+
+func (s *Service) wire(ctx context.Context, version string) error {
+	c := s.config
+	ownCA, err := local.Open(filepath.Join(c.DataDir, "ca"), local.Options{TrustDomain: c.TrustDomain, Now: time.Now})
+	if err != nil {
+		return fmt.Errorf("open CA: %w", err)
+	}
+	if s.issuer, err = issuer(c, ownCA); err != nil {
+		return err
+	}
+	if s.identity, err = newIdentity(ctx, ownCA, s.issuer, c); err != nil {
+		return err
+	}
+	engine, err := policyEngine(ctx, c.PolicyDir)
+	if err != nil {
+		return err
+	}
+	nonces, err := openNonces(filepath.Join(c.DataDir, "nonce.key"))
+	if err != nil {
+		return err
+	}
+	s.firmware = firmware.NewRepository(firmware.Config{
+		Dir: c.Firmware.Repository, Root: c.Firmware.Root, OnlineKeys: c.Firmware.OnlineKeys,
+		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
+	})
+	s.enroll = enroll.New(enroll.Config{
+		Store: s.store, Issuer: s.issuer, Policy: engine, Nonces: nonces, TrustDomain: c.TrustDomain,
+		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime),
+		ChallengeLife: challengeLife, Now: time.Now,
+	})
+	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})
+	s.posture = posture.New(posture.Config{
+		Store: s.store, Policy: engine, Releases: s.firmware, Rollouts: s.rollouts, Nonces: nonces,
+		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
+	})
+	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
+	s.handler = httpapi.New(httpapi.Config{
+		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Operators: s.operator,
+		Devices: &device.Service{Store: s.store, Now: time.Now},
+		Alerts:  &alert.Service{Store: s.store, Now: time.Now},
+		Access:  &access.Service{Store: s.store, Policy: engine, Now: time.Now},
+		Reports: &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
+		Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
+		Ready: s.ready, Version: version, Log: s.log, Now: time.Now,
+	})
+	return nil
+}
+
+// issuer is Vault where it is configured, and the CA in the data directory
+// otherwise.
+func issuer(c Config, own *local.CA) (ca.Issuer, error) {
+	v := c.Certificates.Vault
+	if v == nil {
+		return own, nil
+	}
+	config := vault.Config{
+		Address: v.Address, Namespace: v.Namespace, CACert: v.CACert, Mount: v.Mount, Role: v.Role, Issuer: v.Issuer,
+		TrustDomain: c.TrustDomain, TokenFile: v.TokenFile, Now: time.Now,
+	}
+	if v.RoleID != "" {
+		config.AppRole = &vault.AppRole{RoleID: v.RoleID, SecretIDFile: v.SecretIDFile, Mount: v.AppRoleMount}
+	}
+	authority, err := vault.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("open Vault: %w", err)
+	}
+	return authority, nil
+}
+
+func policyEngine(ctx context.Context, dir string) (*policy.Engine, error) {
+	var bundle fs.FS = policies.FS
+	if dir != "" {
+		bundle = os.DirFS(dir)
+	}
+	engine, err := policy.New(ctx, bundle, policy.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("load policies: %w", err)
+	}
+	return engine, nil
+}
+
+// openNonces reads the key of nonces, or makes it. Every replica of a service
+// needs the same one.
+func openNonces(path string) (*nonce.Issuer, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, nonce.KeySize)
+		_, _ = rand.Read(key) // never fails (crypto/rand)
+		err = atomicfile.Write(path, key, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open nonce key: %w", err)
+	}
+	return nonce.New(key, nonceLife)
+}
+
+// shutdownTime is how long requests under way may take when the service stops.
+const shutdownTime = 10 * time.Second
+
+// Run serves until the context ends. What a person must know to use the service
+// is written to out.
+func (s *Service) Run(ctx context.Context, out io.Writer) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if err := s.greet(ctx, out, listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server := &http.Server{
+		Handler: s.handler, TLSConfig: s.identity.tlsConfig(),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // TLS handshakes of strangers
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		return server.Shutdown(stop)
+	})
+	for _, job := range s.jobs() {
+		group.Go(func() error { return s.repeat(ctx, job) })
+	}
+	return group.Wait()
+}
+
+// greet says where the service is and, until somebody has logged in, with which
+// token to do so.
+func (s *Service) greet(ctx context.Context, out io.Writer, addr net.Addr) error {
+	token, err := s.operator.Bootstrap(ctx)
+	if err != nil {
+		return fmt.Errorf("make bootstrap token: %w", err)
+	}
+	fmt.Fprintf(out, "trothd: serving https://%s\n", addr) //nolint:errcheck // a closed output is no reason to stop
+	fmt.Fprintf(out, "trothd: its CA certificate is %s\n", s.identity.caFile)
+	if token != "" {
+		fmt.Fprintf(out, "trothd: bootstrap token, good for one login within 24 hours: %s\n", token)
+	}
+	return nil
+}

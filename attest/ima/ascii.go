@@ -28,13 +28,15 @@ func parseASCII(list []byte) ([]Entry, error) {
 	return entries, nil
 }
 
-// parseASCIIEntry takes the shortest run of whole lines whose template hash
-// holds: nearly always one, more where a file's name contains newlines.
+// parseASCIIEntry reads up to a newline after which another entry begins, or
+// the end. A name may contain newlines but no spaces, so it cannot hold what
+// looks like the beginning of an entry; should it do so all the same, the entry
+// is the shortest one whose template hash holds.
 func parseASCIIEntry(list []byte, budget *int) (Entry, []byte, error) {
 	var firstErr error
 	for end := 0; end < len(list) && *budget >= 0; {
 		line, next := list, len(list) // the last line may lack its newline
-		if i := bytes.IndexByte(list[end:], '\n'); i >= 0 {
+		if i := entryEnd(list[end:]); i >= 0 {
 			line, next = list[:end+i], end+i+1
 		}
 		e, err := parseLine(line)
@@ -48,6 +50,33 @@ func parseASCIIEntry(list []byte, budget *int) (Entry, []byte, error) {
 		*budget -= end
 	}
 	return Entry{}, nil, firstErr
+}
+
+// entryEnd finds the newline that ends an entry; -1 where there is none.
+func entryEnd(list []byte) int {
+	for at := 0; ; {
+		i := bytes.IndexByte(list[at:], '\n')
+		if i < 0 {
+			return -1
+		}
+		at += i + 1
+		if at == len(list) || beginsEntry(list[at:]) {
+			return at - 1
+		}
+	}
+}
+
+// beginsEntry recognises a PCR, a template hash and the spaces after them.
+func beginsEntry(list []byte) bool {
+	if len(list) < 4 || list[2] != ' ' { // the PCR takes two columns
+		return false
+	}
+	hash := list[3:]
+	i := 0
+	for i < len(hash) && (hash[i] >= '0' && hash[i] <= '9' || hash[i] >= 'a' && hash[i] <= 'f') {
+		i++
+	}
+	return i >= 40 && i < len(hash) && hash[i] == ' '
 }
 
 // parseLine reads "PCR template-hash template-name fields…".

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -107,15 +108,71 @@ func TestAttack_S8_Names(t *testing.T) {
 		"name constraints": {x509.CertificateRequest{URIs: uris(t, uri), ExtraExtensions: []pkix.Extension{extension("2.5.29.30", struct{}{})}}, ca.CodeExtension},
 		"server usage":     {x509.CertificateRequest{URIs: uris(t, uri), ExtraExtensions: []pkix.Extension{extension("2.5.29.37", []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 1}})}}, ca.CodeExtension},
 		"unknown":          {x509.CertificateRequest{URIs: uris(t, uri), ExtraExtensions: []pkix.Extension{extension("1.2.3.4", "x")}}, ca.CodeExtension},
-		"attribute": {x509.CertificateRequest{URIs: uris(t, uri),
-			//nolint:staticcheck // The only way of crypto/x509 to make such a request.
-			Attributes: []pkix.AttributeTypeAndValueSET{{Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 7}, Value: [][]pkix.AttributeTypeAndValue{}}}}, ca.CodeExtension},
 	} {
 		err := ca.CheckRequest(request(t, key, test.template))
 		if code(err) != test.want || !errors.Is(err, ca.ErrRefused) {
 			t.Errorf("%s: %v, want %s", name, err, test.want)
 		}
 	}
+}
+
+// TestAttack_S8_Attributes: attributes that crypto/x509 passes over.
+func TestAttack_S8_Attributes(t *testing.T) {
+	password := asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 7} // challengePassword
+	const want = ca.CodeExtension
+	for name, attributes := range map[string][]asn1.ObjectIdentifier{
+		"challenge password": {password},
+		"any other":          {{1, 2, 3, 4}},
+		"two":                {password, {1, 2, 3, 4}},
+	} {
+		key := catest.NewKey(t)
+		r := request(t, key, x509.CertificateRequest{URIs: uris(t, catest.URI("device"))})
+		r.CSR = addAttributes(t, r.CSR, key, attributes)
+		if err := ca.CheckRequest(r); code(err) != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+}
+
+// addAttributes appends empty attributes to a CSR and signs it again.
+func addAttributes(t *testing.T, der []byte, key *ecdsa.PrivateKey, ids []asn1.ObjectIdentifier) []byte {
+	t.Helper()
+	var csr struct {
+		Info struct {
+			Version      int
+			Subject, Key asn1.RawValue
+			Attributes   []asn1.RawValue `asn1:"tag:0,set"`
+		}
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &csr); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		attribute, err := asn1.Marshal(struct {
+			ID     asn1.ObjectIdentifier
+			Values []asn1.RawValue `asn1:"set"`
+		}{ID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		csr.Info.Attributes = append(csr.Info.Attributes, asn1.RawValue{FullBytes: attribute})
+	}
+	info, err := asn1.Marshal(csr.Info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(info)
+	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr.Signature = asn1.BitString{Bytes: signature, BitLength: len(signature) * 8}
+	if der, err = asn1.Marshal(csr); err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // TestAttack_K6_CSRKey: the CSR's key is the certified key, of the pinned kind,

@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,8 +49,8 @@ type Limits struct {
 	Window  time.Duration
 }
 
-// Client follows one repository. Safe for concurrent use; two processes must
-// not share a Dir.
+// Client follows one repository. Safe for concurrent use, though everything
+// waits while a Refresh is on the network; two processes must not share a Dir.
 type Client struct {
 	cfg   Config
 	store store
@@ -67,6 +69,11 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	if cfg.Dir == "" {
 		return nil, fail(CodeStorage, "configuration", errors.New("Dir is required"))
+	}
+	for _, base := range []string{cfg.MetadataURL, cfg.TargetsURL} {
+		if dir, ok := strings.CutPrefix(base, "file://"); ok && !filepath.IsAbs(dir) {
+			return nil, failf(CodeUnreachable, "configuration", "%s is not an absolute directory", base)
+		}
 	}
 	cfg = withDefaults(cfg)
 	c := &Client{cfg: cfg, store: store{dir: cfg.Dir, clock: cfg.ClockFile}}

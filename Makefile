@@ -9,6 +9,10 @@ FUZZTIME ?= 2m
 TESTFLAGS ?=
 TOOLS    := .cache/bin
 
+# One configuration everywhere: what is tested and linted is what is shipped, and
+# the build cache is shared. Only the race detector needs cgo.
+export CGO_ENABLED = 0
+
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint fmt bench fuzz vault clean
 
@@ -16,7 +20,7 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the programs into bin/, static and stripped
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
+	go build -trimpath -ldflags "-s -w" -o bin/ ./cmd/...
 
 demo: ## Show the main job on software TPMs (KEEP=1 leaves it running)
 	@tools/setup.sh demo
@@ -32,7 +36,7 @@ test: vault ## Run all tests on real swtpm, PostgreSQL and Vault; the last line 
 
 race: ## Run all tests under the race detector (needs a C compiler)
 	@tools/setup.sh test
-	@TROTH_REQUIRE=1 go run ./tools/testrun ./... -- -race -timeout=40m $(TESTFLAGS)
+	@CGO_ENABLED=1 TROTH_REQUIRE=1 go run ./tools/testrun ./... -- -race -timeout=40m $(TESTFLAGS)
 
 vault: ## Build the Vault server that tests use (minutes and gigabytes the first time)
 	@tools/vault/build.sh || echo "NOT TESTED: the Vault server did not build (see above); tests that need it will skip" >&2
@@ -50,7 +54,7 @@ lint: $(TOOLS)/golangci-lint ## Check format, vet, staticcheck, golangci-lint an
 	@echo "gofmt"; test -z "$$(gofmt -l $$(find . -name '*.go' -not -path './.cache/*') | tee /dev/stderr)"
 	@echo "go vet"; go vet ./...
 	@echo "staticcheck"; $(TOOLS)/staticcheck ./...
-	@echo "golangci-lint"; $(TOOLS)/golangci-lint run ./...
+	@echo "golangci-lint"; GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(TOOLS)/golangci-lint run ./...
 	@if command -v shellcheck >/dev/null; then echo "shellcheck"; shellcheck -x $(SCRIPTS); \
 	  else echo "NOT CHECKED: shell scripts (no shellcheck; tools/setup.sh lint installs it)" >&2; fi
 

@@ -97,7 +97,7 @@ func (s *Store) Devices(ctx context.Context, f fleet.DeviceFilter) ([]fleet.Devi
 func (s *Store) Overdue(ctx context.Context, now time.Time, limit int) ([]fleet.Device, error) {
 	var q filter
 	// The first two conditions are literally those of the index devices_overdue.
-	q.where("lifecycle IN ('active', 'quarantined')")
+	q.where("lifecycle NOT IN ('pending', 'retired')")
 	q.where("verdict <> 'unknown'")
 	q.where("fresh_until < ?", micros(now))
 	return all(ctx, s, scanDevice, selectDevices+q.tail("fresh_until", limit), q.args...)

@@ -35,10 +35,12 @@ CREATE TABLE devices (
 );
 CREATE UNIQUE INDEX devices_name_taken ON devices (name) WHERE name <> '' AND lifecycle <> 'retired';
 CREATE INDEX devices_by_name ON devices (name, id);
-CREATE INDEX devices_by_model ON devices (model, lifecycle, id);
+CREATE INDEX devices_by_model ON devices (model, id);
+CREATE INDEX devices_by_model_and_lifecycle ON devices (model, lifecycle, id);
 CREATE INDEX devices_by_lifecycle ON devices (lifecycle, id);
+-- NOT IN, because SQLite would answer IN from devices_by_lifecycle.
 CREATE INDEX devices_overdue ON devices (fresh_until)
-    WHERE lifecycle IN ('active', 'quarantined') AND verdict <> 'unknown';
+    WHERE lifecycle NOT IN ('pending', 'retired') AND verdict <> 'unknown';
 
 CREATE TABLE postures (
     device      TEXT   NOT NULL PRIMARY KEY REFERENCES devices (id),

@@ -107,6 +107,7 @@ type faultyConn struct {
 func nothing() error { return nil }
 
 func (c *faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (result driver.Result, err error) {
+	c.faults.record(query, args)
 	err = c.faults.around(func() error {
 		result, err = c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
 		return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -128,4 +130,56 @@ func read(t testing.TB, s *store.Store) contents {
 		c.Certificates = append(c.Certificates, get[[]fleet.Certificate](t)(s.Certificates(ctx, d)))
 	}
 	return c
+}
+
+// Populate writes rows of every kind but enrolments into an empty store.
+func Populate(t testing.TB, s *store.Store) {
+	t.Helper()
+	for _, c := range append(background(), wholeChange()) {
+		apply(t, s, c)
+	}
+}
+
+// Contents is what the reads of a store show after Populate, as JSON.
+func Contents(t testing.TB, s *store.Store) []byte {
+	t.Helper()
+	text, err := json.MarshalIndent(read(t, s), "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(text, '\n')
+}
+
+// Missing names what is in contents, as an earlier Contents returned it, and is
+// not what the store shows now. Fields that contents does not know do not count.
+func Missing(t testing.TB, s *store.Store, contents []byte) []string {
+	t.Helper()
+	var got, want any
+	if err := errors.Join(json.Unmarshal(Contents(t, s), &got), json.Unmarshal(contents, &want)); err != nil {
+		t.Fatal(err)
+	}
+	return missing("", got, want)
+}
+
+func missing(at string, got, want any) (names []string) {
+	switch w := want.(type) {
+	case map[string]any:
+		g, _ := got.(map[string]any)
+		for key, v := range w {
+			names = append(names, missing(at+"."+key, g[key], v)...)
+		}
+	case []any:
+		g, _ := got.([]any)
+		if len(g) != len(w) {
+			return []string{at}
+		}
+		for i, v := range w {
+			names = append(names, missing(fmt.Sprintf("%s[%d]", at, i), g[i], v)...)
+		}
+	default:
+		if got != want {
+			return []string{at}
+		}
+	}
+	return names
 }

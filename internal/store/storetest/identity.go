@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ var certificateStates = []fleet.CertificateState{
 }
 
 // certificateIn brings a certificate into a state; "" is none.
-func certificateIn(t *testing.T, s *store.Store, state fleet.CertificateState) {
+func certificateIn(t *testing.T, s *store.Store, name string, state fleet.CertificateState) {
 	t.Helper()
 	path := map[fleet.CertificateState][]fleet.CertificateState{
 		fleet.CertificateIntended: {fleet.CertificateIntended},
@@ -25,8 +26,8 @@ func certificateIn(t *testing.T, s *store.Store, state fleet.CertificateState) {
 		fleet.CertificateRevoked:  {fleet.CertificateIntended, fleet.CertificateIssued, fleet.CertificateRevoked},
 	}
 	for _, step := range path[state] {
-		c := certificate("c", id(1))
-		c.State = step
+		c := certificate(name, id(1))
+		c.State, c.Serial = step, name
 		apply(t, s, fleet.Change{Certificates: []fleet.Certificate{c}})
 	}
 }
@@ -42,19 +43,20 @@ func testCertificates(t *testing.T, database Database) {
 		{fleet.CertificateInDoubt, fleet.CertificateFailed}:   true,
 		{fleet.CertificateIssued, fleet.CertificateRevoked}:   true,
 	}
+	s := Open(t, database(t))
 	for _, from := range certificateStates {
 		for _, to := range certificateStates[1:] {
-			t.Run(string(from)+" to "+string(to), func(t *testing.T) {
-				s, ctx := Open(t, database(t)), context.Background()
-				certificateIn(t, s, from)
-				c := certificate("c", id(1))
-				c.State = to
-				err := s.Apply(ctx, fleet.Change{Certificates: []fleet.Certificate{c}})
-				if want := allowed[[2]fleet.CertificateState{from, to}]; want != (err == nil) || (err != nil && !errors.Is(err, fleet.ErrConflict)) {
-					t.Errorf("allowed %v, got %v", want, err)
-				}
-			})
+			c := certificate(fmt.Sprint(from, " to ", to), id(1))
+			certificateIn(t, s, c.ID, from)
+			c.State, c.Serial = to, c.ID
+			err := s.Apply(context.Background(), fleet.Change{Certificates: []fleet.Certificate{c}})
+			if want := allowed[[2]fleet.CertificateState{from, to}]; want != (err == nil) || (err != nil && !errors.Is(err, fleet.ErrConflict)) {
+				t.Errorf("%s: allowed %v, got %v", c.ID, want, err)
+			}
 		}
+	}
+	if err := s.Apply(context.Background(), fleet.Change{Certificates: []fleet.Certificate{{ID: "c", State: "good"}}}); !fleet.IsKind(err, fleet.Invalid) {
+		t.Errorf("to no state: %v", err)
 	}
 	t.Run("serial", func(t *testing.T) { testSerial(t, database) })
 	t.Run("revocation", func(t *testing.T) { testRevocation(t, database) })

@@ -15,9 +15,7 @@ func testOpen(t *testing.T, database Database) {
 	t.Run("again", func(t *testing.T) {
 		dsn := database(t)
 		first := Open(t, dsn)
-		for _, c := range append(background(), wholeChange()) {
-			apply(t, first, c)
-		}
+		Populate(t, first)
 		want := read(t, first)
 		for range 2 {
 			if err := first.Close(); err != nil {

@@ -228,24 +228,24 @@ func testRolloutFilter(t *testing.T, database Database) {
 }
 
 func testMembership(t *testing.T, database Database) {
-	for _, state := range []fleet.RolloutState{
+	s, ctx := Open(t, database(t)), context.Background()
+	for n, state := range []fleet.RolloutState{
 		fleet.RolloutProposed, fleet.RolloutRunning, fleet.RolloutPaused, fleet.RolloutHalted, fleet.RolloutCompleted, fleet.RolloutAborted,
 	} {
-		s, ctx := Open(t, database(t)), context.Background()
-		r := rollout("now", "m", "2", state)
-		apply(t, s, fleet.Change{Devices: []fleet.Device{device(1), device(2)}, Rollout: &r, Members: []fleet.Member{{Rollout: r.ID, Device: id(1), Wave: 3}}})
-		later := rollout("later", "other model", "2", fleet.RolloutRunning)
+		in, out := device(2*n), device(2*n+1)
+		r, later := rollout("now "+string(state), string(state), "2", state), rollout("later "+string(state), "not "+string(state), "2", fleet.RolloutRunning)
 		later.CreatedAt = r.CreatedAt.Add(time.Second)
-		apply(t, s, fleet.Change{Rollout: &later, Members: []fleet.Member{{Rollout: later.ID, Device: id(1)}}})
+		apply(t, s, fleet.Change{Devices: []fleet.Device{in, out}, Rollout: &later, Members: []fleet.Member{{Rollout: later.ID, Device: in.ID}}})
+		apply(t, s, fleet.Change{Rollout: &r, Members: []fleet.Member{{Rollout: r.ID, Device: in.ID, Wave: 3}}})
 		want := later.ID
 		if state.Open() {
 			want = r.ID
 		}
-		got, m, err := s.Membership(ctx, id(1))
-		if err != nil || got.ID != want || m.Rollout != want || m.Device != id(1) {
+		got, m, err := s.Membership(ctx, in.ID)
+		if err != nil || got.ID != want || m.Rollout != want || m.Device != in.ID {
 			t.Errorf("in a rollout that is %s: %v, %v, %v", state, got.ID, m, err)
 		}
-		if _, _, err := s.Membership(ctx, id(2)); !errors.Is(err, fleet.ErrNotFound) {
+		if _, _, err := s.Membership(ctx, out.ID); !errors.Is(err, fleet.ErrNotFound) {
 			t.Errorf("a device in no rollout: %v", err)
 		}
 	}

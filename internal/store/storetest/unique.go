@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 
 	"troth/internal/fleet"
@@ -40,28 +42,7 @@ func testUniqueness(t *testing.T, database Database) {
 		resolved.Revision = 2
 		apply(t, s, fleet.Change{Alerts: []fleet.Alert{alert("Z", "s", "k"), resolved}})
 	})
-	t.Run("rollouts", func(t *testing.T) {
-		live := []fleet.RolloutState{fleet.RolloutProposed, fleet.RolloutRunning, fleet.RolloutPaused, fleet.RolloutHalted}
-		ended := []fleet.RolloutState{fleet.RolloutCompleted, fleet.RolloutAborted}
-		for _, first := range append(live, ended...) {
-			for _, second := range append(live, ended...) {
-				s := Open(t, database(t))
-				a, b, c := rollout("a", "m", "1", first), rollout("b", "m", "1", second), rollout("c", "m", "2", second)
-				apply(t, s, fleet.Change{Rollout: &a})
-				conflict := func(r fleet.Rollout, want bool) {
-					t.Helper()
-					if err := s.Apply(context.Background(), fleet.Change{Rollout: &r}); (err != nil) != want {
-						t.Errorf("%s %s beside %s %s: %v", r.Version, r.State, a.Version, a.State, err)
-					}
-				}
-				isLive := func(s fleet.RolloutState) bool { return s.Open() || s == fleet.RolloutProposed }
-				conflict(b, isLive(first) && isLive(second))
-				if first == second || !isLive(second) {
-					conflict(c, first.Open() && second.Open())
-				}
-			}
-		}
-	})
+	t.Run("rollouts", func(t *testing.T) { testRolloutUniqueness(t, database) })
 	t.Run("identifiers", func(t *testing.T) {
 		s := Open(t, database(t))
 		event, decision := fill[fleet.Event](1), fill[fleet.Decision](2)
@@ -69,4 +50,28 @@ func testUniqueness(t *testing.T, database Database) {
 		refuse(t, s, fleet.Change{Events: []fleet.Event{event}}, "conflict")
 		refuse(t, s, fleet.Change{Decisions: []fleet.Decision{decision}}, "conflict")
 	})
+}
+
+// testRolloutUniqueness: beside a rollout in each state, another of the same
+// model with the same or another version in each state.
+func testRolloutUniqueness(t *testing.T, database Database) {
+	s := Open(t, database(t))
+	live := func(s fleet.RolloutState) bool { return s.Open() || s == fleet.RolloutProposed }
+	states := []fleet.RolloutState{
+		fleet.RolloutProposed, fleet.RolloutRunning, fleet.RolloutPaused, fleet.RolloutHalted, fleet.RolloutCompleted, fleet.RolloutAborted,
+	}
+	for _, first := range states {
+		for _, second := range states {
+			for _, version := range []string{"1", "2"} {
+				model := fmt.Sprint(first, second, version)
+				a, b := rollout("a"+model, model, "1", first), rollout("b"+model, model, version, second)
+				apply(t, s, fleet.Change{Rollout: &a})
+				conflict := first.Open() && second.Open() || version == "1" && live(first) && live(second)
+				err := s.Apply(context.Background(), fleet.Change{Rollout: &b})
+				if conflict != (err != nil) || (err != nil && !errors.Is(err, fleet.ErrConflict)) {
+					t.Errorf("version %s %s beside version 1 %s: %v", version, second, first, err)
+				}
+			}
+		}
+	}
 }

@@ -2,18 +2,12 @@ package policy_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
-	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
-
-	"github.com/open-policy-agent/opa/v1/ast"
 
 	"troth/policies"
 	"troth/policy"
@@ -55,7 +49,7 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 		"control a text":         {decided(`"compliant"`, `"a"`), policy.ErrMalformed},
 		"no controls at all":     {posture(`decision := {"verdict": "compliant", "controls": []}`), policy.ErrInconsistent},
 		"silent control":         {decided(`"compliant"`, pass+" if input.nothing"), policy.ErrUndefined},
-		"two answers":            {decided(`"compliant"`, pass+"\ncontrols contains "+pass), policy.ErrBundle},
+		"two answers":            {decided(`"compliant"`, `{"id": "a", "outcome": "pass", "reason": sprintf("Well %d.", [i])} if some i in [1, 2]`), policy.ErrInconsistent},
 		"pass with times":        {decided(`"compliant"`, `{"id": "a", "outcome": "pass", "reason": "Well.", `+since+`}`), policy.ErrInconsistent},
 		"failure without times":  {decided(`"noncompliant"`, `{"id": "a", "outcome": "fail", "reason": "Ill."}`), policy.ErrInconsistent},
 		"times no times":         {decided(`"compliant"`, `{"id": "a", "outcome": "fail", "reason": "Ill.", "since": 1, "enforced_at": 2}`), policy.ErrMalformed},
@@ -68,19 +62,20 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 		"timeout":                {posture("decision := {\"verdict\": \"compliant\", \"controls\": []} if not slow\n" + spin), policy.ErrTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, err := policy.New(t.Context(), tiny(c.modules), policy.Options{})
+			deadline := time.Minute
+			if c.want == policy.ErrTimeout {
+				deadline = 50 * time.Millisecond
+			}
+			e, err := policy.New(t.Context(), tiny(c.modules), policy.Options{Deadline: deadline})
 			if err != nil {
-				if !errors.Is(err, c.want) {
-					t.Fatal(err)
-				}
-				return
+				t.Fatal(err)
 			}
 			d, err := e.Posture(t.Context(), healthy())
 			if !errors.Is(err, c.want) || d.Verdict != policy.Undecided {
 				t.Errorf("verdict %s and %v, want %v", d.Verdict, err, c.want)
 			}
 			for _, r := range d.Controls {
-				if r.ID == "a" && r.Outcome == policy.Pass && c.want == policy.ErrMalformed && strings.Contains(name, "control") {
+				if r.ID != "a" || r.Outcome == policy.Pass && c.want != policy.ErrInconsistent {
 					t.Errorf("a control passes: %+v", r)
 				}
 			}
@@ -134,7 +129,11 @@ func TestAttack_P1_PermissionsFailClosed(t *testing.T) {
 			for _, kind := range []string{"enroll", "access", "operator"} {
 				modules[kind] = "package troth." + kind + "\n" + c.body
 			}
-			e, err := policy.New(t.Context(), tiny(modules), policy.Options{Deadline: 50 * time.Millisecond})
+			deadline := time.Minute
+			if c.want == policy.ErrTimeout {
+				deadline = 50 * time.Millisecond
+			}
+			e, err := policy.New(t.Context(), tiny(modules), policy.Options{Deadline: deadline})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,10 +199,12 @@ func TestAttack_P1_InputThatCannotBe(t *testing.T) {
 	if d, err := e.Access(t.Context(), policy.AccessInput{}); !errors.Is(err, policy.ErrInput) || d.Allow {
 		t.Errorf("without a time: %+v, %v", d, err)
 	}
-	p := healthy()
-	p.Reported = map[string]any{"f": func() {}}
-	if d, err := e.Posture(t.Context(), p); !errors.Is(err, policy.ErrInput) || d.Verdict != policy.Undecided {
-		t.Errorf("%+v, %v", d, err)
+	for _, word := range []any{func() {}, json.Number("1e300000000"), json.Number("nine")} {
+		p := healthy()
+		p.Reported = map[string]any{"word": word}
+		if d, err := e.Posture(t.Context(), p); !errors.Is(err, policy.ErrInput) || d.Verdict != policy.Undecided {
+			t.Errorf("%+v, %v", d, err)
+		}
 	}
 }
 
@@ -246,126 +247,5 @@ func TestAttack_P1_CallerGivesUp(t *testing.T) {
 	}
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("it took %s", took)
-	}
-}
-
-// dangerous are calls that reach out of the policy, each with what it needs.
-var dangerous = map[string]string{
-	"http.send":            `http.send({"method": "GET", "url": "%s"})`,
-	"net.lookup_ip_addr":   `net.lookup_ip_addr("localhost")`,
-	"net.cidr_expand":      `net.cidr_expand("10.0.0.0/8")`,
-	"opa.runtime":          `opa.runtime()`,
-	"rego.parse_module":    `rego.parse_module("x.rego", "package x")`,
-	"time.now_ns":          `time.now_ns()`,
-	"rand.intn":            `rand.intn("x", 10)`,
-	"uuid.rfc4122":         `uuid.rfc4122("x")`,
-	"trace":                `trace("x")`,
-	"json.match_schema":    `json.match_schema({}, {"$ref": "%s"})`,
-	"json.verify_schema":   `json.verify_schema({"$ref": "%s"})`,
-	"io.jwt.encode_sign":   `io.jwt.encode_sign({}, {}, {})`,
-	"io.jwt.decode_verify": `io.jwt.decode_verify("x", {})`,
-	"crypto.x509.parse_and_verify_certificates": `crypto.x509.parse_and_verify_certificates("x")`,
-	"crypto.parse_private_keys":                 `crypto.parse_private_keys("x")`,
-	"providers.aws.sign_req":                    `providers.aws.sign_req({}, {}, 0)`,
-	"bits.lsh":                                  `bits.lsh(1, 100000000000)`,
-	"strings.render_template":                   `strings.render_template("{{.}}", {})`,
-	"internal.test_case":                        `internal.test_case(["x"])`,
-}
-
-func TestAttack_P2_DangerousBuiltins(t *testing.T) {
-	var hits atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
-	t.Cleanup(server.Close)
-	for name, call := range dangerous {
-		if strings.Contains(call, "%s") {
-			call = fmt.Sprintf(call, server.URL)
-		}
-		t.Run(name, func(t *testing.T) {
-			for where, body := range map[string]string{
-				"in a rule":     "x := y if y := " + call + "\n",
-				"as a mock":     "x if count([]) == 0 with count as " + name + "\n",
-				"in a function": "f(_) := y if y := " + call + "\n",
-			} {
-				if name == "trace" || name == "internal.test_case" {
-					body = "x if " + call + "\n"
-				}
-				_, err := policy.New(t.Context(), library(t, map[string]string{"more/more.rego": "package more\n\n" + body}), policy.Options{})
-				if !errors.Is(err, policy.ErrBundle) {
-					t.Errorf("%s: New gave %v", where, err)
-				}
-				if name == "internal.test_case" {
-					continue // the test runner's own marker; harmless there
-				}
-				_, err = policy.Test(t.Context(), library(t, map[string]string{"more/more_test.rego": "package more_test\n\n" + body + "test_x if " + call + "\n"}))
-				if !errors.Is(err, policy.ErrBundle) {
-					t.Errorf("%s: Test gave %v", where, err)
-				}
-			}
-		})
-	}
-	if n := hits.Load(); n != 0 {
-		t.Errorf("the network was reached %d times", n)
-	}
-}
-
-// A schema in an annotation may name a remote document; nobody fetches it.
-func TestAttack_P2_RemoteSchema(t *testing.T) {
-	var hits atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		hits.Add(1)
-		_, _ = w.Write([]byte(`{}`))
-	}))
-	t.Cleanup(server.Close)
-	more := "package more\n\n# METADATA\n# scope: rule\n# schemas:\n#   - input: {\"$ref\": \"" + server.URL + "/x.json\"}\nx if input.y\n"
-	bundle := library(t, map[string]string{"more/more.rego": more})
-	_, _ = policy.New(t.Context(), bundle, policy.Options{})
-	_, _ = policy.Test(t.Context(), bundle)
-	if n := hits.Load(); n != 0 {
-		t.Errorf("the network was reached %d times", n)
-	}
-}
-
-func TestAttack_P2_Capabilities(t *testing.T) {
-	caps := policy.Capabilities()
-	if caps.AllowNet == nil || len(caps.AllowNet) != 0 {
-		t.Errorf("allow_net is %v", caps.AllowNet)
-	}
-	for _, b := range caps.Builtins {
-		if b.IsNondeterministic() {
-			t.Errorf("%s is not deterministic", b.Name)
-		}
-		for _, prefix := range []string{"net.", "http.", "opa.", "rand.", "uuid.", "io.jwt.", "providers.", "rego.parse"} {
-			if strings.HasPrefix(b.Name, prefix) {
-				t.Errorf("%s is allowed", b.Name)
-			}
-		}
-	}
-	if full := ast.CapabilitiesForThisVersion(); len(full.Builtins) <= len(caps.Builtins) || full.AllowNet != nil {
-		t.Error("OPA's own capabilities were changed")
-	}
-}
-
-func TestAttack_P3_BundleLimits(t *testing.T) {
-	many := fstest.MapFS{}
-	for i := range policy.MaxFiles + 1 {
-		many[fmt.Sprintf("f%d.rego", i)] = &fstest.MapFile{Data: []byte("package p\n")}
-	}
-	var rules strings.Builder
-	rules.WriteString("package p\n")
-	for i := range policy.MaxRules + 1 {
-		fmt.Fprintf(&rules, "r%d := 1\n", i)
-	}
-	for name, bundle := range map[string]fstest.MapFS{
-		"files": many,
-		"bytes": {"big.rego": {Data: []byte("package p\n" + strings.Repeat("#\n", policy.MaxBytes/2))}},
-		"bytes of two": {
-			"a/data.json": {Data: []byte(`"` + strings.Repeat("a", policy.MaxBytes/2) + `"`)},
-			"b/data.json": {Data: []byte(`"` + strings.Repeat("b", policy.MaxBytes/2) + `"`)},
-		},
-		"rules": {"p.rego": {Data: []byte(rules.String())}},
-	} {
-		if _, err := policy.New(t.Context(), bundle, policy.Options{}); !errors.Is(err, policy.ErrBundle) || !strings.Contains(err.Error(), "more than") {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,10 +79,7 @@ func cut(w http.ResponseWriter) {
 func is(t *testing.T, what string, err error, want ...error) {
 	t.Helper()
 	for _, kind := range []error{ca.ErrUnavailable, ca.ErrRefused, ca.ErrAmbiguous, ca.ErrMisissued} {
-		wanted := false
-		for _, w := range want {
-			wanted = wanted || w == kind
-		}
+		wanted := slices.Contains(want, kind)
 		if errors.Is(err, kind) != wanted {
 			t.Errorf("%s: %v matches %q: %v, want %v", what, err, kind, !wanted, wanted)
 		}

@@ -172,7 +172,7 @@ func TestAttack_P1_RemediationFailsClosed(t *testing.T) {
 }
 
 // "An extra allow = false rule does not deny": here it cannot be written, for a
-// document is one rule; and in a helper of that document it is a conflict.
+// document is one rule; and in a rule below that document it is a conflict.
 func TestAttack_P1_ExtraAllowFalse(t *testing.T) {
 	_, err := policy.New(t.Context(), library(t, map[string]string{
 		"troth/access/more.rego": "package troth.access\n\ndecision := {\"allow\": false, \"code\": \"x\", \"reason\": \"No.\"} if input.resource == \"/\"\n",

@@ -17,7 +17,6 @@ func TestAttack_L1_DataDoesNotMatchDigest(t *testing.T) {
 		"secure boot on":     {variable(globalGUID, "SecureBoot", []byte{0}), variable(globalGUID, "SecureBoot", []byte{1})},
 		"another signer":     {[]byte("a signer"), []byte("b signer")},
 		"another variable":   {utf16le("SecureBoot"), utf16le("secureboot")},
-		"S-CRTM version":     {utf16le("model-a 1.0"), utf16le("model-a 2.0")},
 		"action":             {[]byte("Exit Boot Services"), []byte("Quit Boot Services")},
 		"a separator's data": {append([]byte{4, 0, 0, 0}, zeroSeparator...), []byte{4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}},
 	} {
@@ -49,6 +48,21 @@ func TestAttack_L1_CommandLineOnlyClaimed(t *testing.T) {
 	accepted(t, r)
 	if lines := r.EventLog.CommandLines; len(lines) != 1 || lines[0].Verified {
 		t.Errorf("command lines %+v", lines)
+	}
+}
+
+// TestAttack_L1_VersionOnlyClaimed: real firmware measures something else as its
+// S-CRTM version, so another text is no error, but it is said to be unverified.
+func TestAttack_L1_VersionOnlyClaimed(t *testing.T) {
+	d := booted(t)
+	d.log = bytes.Replace(d.log, utf16le("model-a 1.0"), utf16le("model-a 2.0"), 1)
+	r := d.appraise(t)
+	accepted(t, r)
+	if v := r.EventLog.SCRTMVersion; v == nil || v.Verified || v.Text != "model-a 2.0" {
+		t.Errorf("version %+v", v)
+	}
+	if got := codes(r, attest.SeverityWarning); !slices.Equal(got, []string{attest.CodeEventUnverified}) {
+		t.Errorf("warnings %v", got)
 	}
 }
 

@@ -116,12 +116,17 @@ func (a *appraisal) unexplained(log *eventlog.Log, replay map[string]map[int][]b
 	return out
 }
 
-// findings turns departures from the profile into problems. Only a type out of
-// place is forgiven, as real firmware does that; it costs the PCR its facts.
+// findings turns departures from the profile into problems. What real firmware
+// is known to do is a warning: a type out of place, which costs the PCR its
+// facts, and an S-CRTM version that is only claimed.
 func (a *appraisal) findings(found []eventlog.Finding) {
 	listed, outOfPlace := 0, 0
 	for _, f := range found {
-		if f.Kind == eventlog.OutOfPlace {
+		switch f.Kind {
+		case eventlog.Unverified:
+			a.warn(CodeEventUnverified, "%s", f.Message)
+			continue
+		case eventlog.OutOfPlace:
 			if outOfPlace++; outOfPlace <= maxListed {
 				a.warn(CodeEventOutOfPlace, "%s; PCR %d yields no facts", f.Message, f.PCR)
 			}

@@ -102,7 +102,7 @@ func isLess(t *testing.T, r, base attest.Result) bool {
 		if copied.BootLoaders == nil {
 			copied.BootLoaders = base.EventLog.BootLoaders
 		}
-		if copied.SCRTMVersion == nil {
+		if v := copied.SCRTMVersion; v == nil || (warned && !v.Verified) {
 			copied.SCRTMVersion = base.EventLog.SCRTMVersion
 		}
 		if len(copied.CommandLines) == 0 || !copied.CommandLines[0].Verified {

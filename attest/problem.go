@@ -85,6 +85,8 @@ const (
 	CodeEventLogMismatch = "event_log_mismatch"
 	// CodeEventDataMismatch: an event's digest is not the hash of its data, where the profile says so.
 	CodeEventDataMismatch = "event_data_mismatch"
+	// CodeEventUnverified: the S-CRTM version in the log is only claimed, its digest is not its hash. A warning.
+	CodeEventUnverified = "event_unverified"
 	// CodeEventMalformed: the data of an event that was measured does not parse.
 	CodeEventMalformed = "event_malformed"
 	// CodeEventRepeated: a Secure Boot variable was measured again or after the separator.

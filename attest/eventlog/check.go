@@ -20,6 +20,10 @@ const (
 	Malformed Kind = "malformed"
 	// Repeated: a Secure Boot variable was measured twice or after the separator.
 	Repeated Kind = "repeated"
+	// Unverified: the digest of the S-CRTM version is not the hash of its data,
+	// as the profile wants it. Firmware with a measured S-CRTM of its own does
+	// this; the text is then no more than claimed.
+	Unverified Kind = "unverified"
 	// OutOfPlace: an event type that the profile does not know or does not
 	// allow in that PCR. Real firmware does this.
 	OutOfPlace Kind = "out_of_place"
@@ -87,6 +91,9 @@ func (c *checker) event(e Event) {
 		c.add(DigestMismatch, e, "event %d: the digest of %s in PCR %d is not the hash of its data", e.Sequence, e.Type, e.PCR)
 		return
 	}
+	if e.Type == SCRTMVersion && !e.Recomputed(c.covered[e.PCR]) {
+		c.add(Unverified, e, "event %d: the digest of the S-CRTM version is not the hash of its data", e.Sequence)
+	}
 	switch {
 	case e.Type == Separator:
 		c.separator(e)
@@ -127,7 +134,8 @@ func (c *checker) pcr7(e Event) {
 		}
 		c.variables[key] = true
 	case EFIVariableAuthority:
-		if _, trailing, err := parseVariable(e.Data); err != nil || trailing > 1 {
+		// shim before 15.3 logs some bytes more than the variable.
+		if _, _, err := parseVariable(e.Data); err != nil {
 			c.add(Malformed, e, "event %d: authority in PCR 7 is malformed", e.Sequence)
 		}
 	case Action, EFIAction:

@@ -33,11 +33,12 @@ func (e Event) isDigestOf(data []byte, banks []string) bool {
 }
 
 // mustRecompute lists the types whose digest the profile defines as the hash of
-// the event data (PFP table "Events"), so that a difference is a finding.
+// the event data (PFP table "Events") and firmware is known to keep to it, so
+// that a difference is a finding.
 func mustRecompute(t EventType) bool {
 	switch t {
-	case Separator, Action, EFIAction, SCRTMVersion, EFIVariableDriverConfig,
-		EFIVariableAuthority, EFIVariableBoot, EFIVariableBoot2, EFIGPTEvent:
+	case Separator, Action, EFIAction, EFIVariableDriverConfig, EFIVariableAuthority,
+		EFIVariableBoot, EFIVariableBoot2, EFIGPTEvent:
 		return true
 	}
 	return false
@@ -51,10 +52,7 @@ func preimages(e Event) [][]byte {
 	case Action, EFIAction:
 		return [][]byte{e.Data, bytes.TrimRight(e.Data, "\x00")}
 	case EFIVariableAuthority:
-		// shim before 15.3 logs one byte more than it hashes.
-		if len(e.Data) > 0 {
-			return [][]byte{e.Data, e.Data[:len(e.Data)-1]}
-		}
+		return authorityPreimages(e.Data)
 	case EFIVariableBoot, EFIVariableBoot2:
 		// EDK II hashes the variable's contents, and logs the whole structure.
 		if v, _, err := parseVariable(e.Data); err == nil {
@@ -70,6 +68,16 @@ func preimages(e Event) [][]byte {
 		return nil
 	}
 	return [][]byte{e.Data}
+}
+
+// authorityPreimages allows for shim before 15.3, which logs a few bytes more
+// than the structure that it hashes, or one more than it should have.
+func authorityPreimages(data []byte) [][]byte {
+	out := [][]byte{data}
+	if _, trailing, err := parseVariable(data); err == nil && trailing > 0 {
+		out = append(out, data[:len(data)-1], data[:len(data)-trailing])
+	}
+	return out
 }
 
 // iplPreimages knows systemd-stub, which hashes the whole text, and GRUB, which

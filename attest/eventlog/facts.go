@@ -67,8 +67,8 @@ type Text struct {
 func (l *Log) Facts() Facts { return l.FactsFrom(l.All()) }
 
 // FactsFrom draws facts only from events in covered PCRs, with digests only of
-// the covered banks. A PCR with any finding yields none: its event types cannot
-// be relied on.
+// the covered banks. A PCR with any finding but Unverified yields none: its event
+// types cannot be relied on.
 func (l *Log) FactsFrom(covered Coverage) Facts {
 	_, facts := l.Examine(covered)
 	return facts
@@ -79,7 +79,9 @@ func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
 	findings := l.Check(covered)
 	sound := maps.Clone(covered)
 	for _, finding := range findings {
-		delete(sound, finding.PCR)
+		if finding.Kind != Unverified {
+			delete(sound, finding.PCR)
+		}
 	}
 	f := Facts{}
 	b := factBuilder{covered: sound, facts: &f}

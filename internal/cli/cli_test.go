@@ -30,9 +30,15 @@ func TestMain(m *testing.M) {
 // Commands of its own: status N ARGS... runs troth and wants exit status N;
 // harmless FILE wants no byte that a terminal would obey; posts N wants N
 // requests that would have changed something.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/fleet") }
+
+// TestAttack_S3_HostileWordsReachNoTerminal has devices, files and servers speak
+// in control bytes.
+func TestAttack_S3_HostileWordsReachNoTerminal(t *testing.T) { runScripts(t, "testdata/attack") }
+
+func runScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/fleet",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			server := httptest.NewTLSServer(newFakeServer().handler())
 			env.Defer(server.Close)

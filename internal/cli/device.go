@@ -17,7 +17,7 @@ import (
 )
 
 // pageSize is how many devices are asked for at once.
-const pageSize = 500
+const pageSize = 1000
 
 func (a *app) deviceCommand() *cobra.Command {
 	return a.noun("device", "Look at devices and change their lifecycle",

@@ -264,7 +264,7 @@ func (f *fakeServer) createRollout(w http.ResponseWriter, r *http.Request) {
 	if in.Version == "9.9.9" {
 		p := api.Problem{Type: "about:blank", Title: "Unprocessable Entity", Status: 422, Code: "validation", Detail: "the request is not valid", Errors: []string{"version: there is no release 9.9.9"}}
 		w.Header().Set("Content-Type", api.ProblemType)
-		w.WriteHeader(422)
+		w.WriteHeader(http.StatusUnprocessableEntity)
 		_ = json.NewEncoder(w).Encode(p)
 		return
 	}

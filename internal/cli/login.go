@@ -119,8 +119,7 @@ func (a *app) exchange(ctx context.Context, client *api.Client, operator string)
 	if err == nil && who.Role != string(fleet.RoleBootstrap) {
 		return api.Token{Token: client.Token, Operator: who.Operator, Role: who.Role, ExpiresAt: who.ExpiresAt}, nil
 	}
-	var p *api.Problem
-	if err != nil && !(errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden)) {
+	if err != nil && !unwelcome(err) {
 		return api.Token{}, err
 	}
 	name := first(operator, a.Getenv("USER"))
@@ -135,6 +134,12 @@ func (a *app) exchange(ctx context.Context, client *api.Client, operator string)
 		return api.Token{}, failf(exitUndecided, codeBadAnswer, "the server answered without a token")
 	}
 	return got, nil
+}
+
+// unwelcome reports whether a server said that a token may not ask this.
+func unwelcome(err error) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden)
 }
 
 // checkConfigPlace makes sure that a token can be kept before a bootstrap token

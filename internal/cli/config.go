@@ -125,5 +125,12 @@ func writeWhole(path string, mode fs.FileMode, write func(io.Writer) error) (err
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = dir.Sync() // not every file system can; the rename is whole anyway
+		_ = dir.Close()
+	}
+	return nil
 }

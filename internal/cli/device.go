@@ -22,7 +22,7 @@ const pageSize = 1000
 func (a *app) deviceCommand() *cobra.Command {
 	return a.noun("device", "Look at devices and change their lifecycle",
 		`A device is one TPM. It is named by its id (the SHA-256 of its endorsement key's
-public area), by a unique beginning of the id, or by its name.`,
+public area), by a unique beginning of it of six digits or more, or by its name.`,
 		a.deviceListCommand(), a.deviceGetCommand(), a.deviceRegisterCommand(),
 		a.deviceActionCommand("quarantine", "quarantined", "Refuse a device access and renewal",
 			"Quarantine a device: it is refused access and renewal, and its certificate is revoked, until it is released."),
@@ -130,7 +130,7 @@ func (a *app) deviceGetCommand() *cobra.Command {
 
 With --require-compliant the exit status answers for scripts: 0 compliant, 1 not
 compliant, 3 no verdict that may be acted on.`,
-		Example: `  troth device get 3f9c
+		Example: `  troth device get 3f9c1d
   troth device get press-7 --require-compliant && open-the-gate`,
 		Args: takes("ID|NAME"),
 		RunE: a.action(func(ctx context.Context, args []string) error {

@@ -185,7 +185,7 @@ func (f *fakeServer) find(w http.ResponseWriter, id string) *api.Device {
 		return nil
 	}
 	for i := range f.devices {
-		if f.devices[i].Name == id || len(id) >= 4 && strings.HasPrefix(f.devices[i].ID, id) {
+		if f.devices[i].Name == id || len(id) >= 6 && strings.HasPrefix(f.devices[i].ID, id) {
 			return &f.devices[i]
 		}
 	}

@@ -157,6 +157,6 @@ func owner() (as *syscall.SysProcAttr, uid, gid int, err error) {
 	if gid, err = strconv.Atoi(u.Gid); err != nil {
 		return nil, 0, 0, fmt.Errorf("read gid %q: %w", u.Gid, err)
 	}
-	as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // ids of the system are 32 bits
+	as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return as, uid, gid, nil
 }

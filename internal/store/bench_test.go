@@ -62,6 +62,7 @@ func BenchmarkApply(b *testing.B) {
 	benchmarks(b, func(b *testing.B, s *store.Store) {
 		var next atomic.Int64
 		b.SetParallelism(8)
+		b.ResetTimer()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				n := next.Add(1)
@@ -85,6 +86,7 @@ func BenchmarkDevice(b *testing.B) {
 	benchmarks(b, func(b *testing.B, s *store.Store) {
 		var next atomic.Int64
 		b.SetParallelism(8)
+		b.ResetTimer()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				if _, err := s.Device(context.Background(), fleet.DeviceID(fmt.Sprintf("%064x", next.Add(7919)%benchDevices))); err != nil {

@@ -18,6 +18,7 @@ echo "building Vault for the tests into .cache/bin/vault (about 12 minutes the f
 # Built beside its place and renamed, so that an interrupted build leaves no
 # half binary that looks newer than go.mod.
 trap 'rm -f "$out.$$"' EXIT
+trap 'exit 1' HUP INT TERM
 cd "$here"
 CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly go build -o "$out.$$" github.com/hashicorp/vault
 mv "$out.$$" "$out"

@@ -47,8 +47,12 @@ func (c *Client) Copy(ctx context.Context, path string, w io.Writer) error {
 		return err
 	}
 	defer drain(resp.Body)
-	if _, err := io.Copy(w, io.LimitReader(resp.Body, maxAnswer)); err != nil {
+	n, err := io.Copy(w, io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
 		return fmt.Errorf("read answer of GET %s: %w", path, err)
+	}
+	if n > maxAnswer {
+		return fmt.Errorf("read answer of GET %s: it has more than %d bytes", path, maxAnswer)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"troth/attest"
 	"troth/attest/ek"
+	"troth/ca"
 	"troth/internal/evidence"
 	"troth/internal/fleet"
 )
@@ -131,18 +132,21 @@ func stranger(e fleet.Enrollment) error {
 		"device %s is not registered, and no trusted manufacturer vouches for its TPM: register its EK hash or add the manufacturer's root", e.Device.Short())
 }
 
-// coder is an error of a capability package with a stable code.
-type coder interface {
-	error
-	Code() string
-}
-
+// codeOf is the stable code that a capability package gave its refusal.
 func codeOf(err error, otherwise string) string {
-	var c coder
-	if errors.As(err, &c) {
-		return c.Code()
+	var endorsement *ek.Error
+	var evidence *attest.Error
+	var request *ca.CSRError
+	switch {
+	case errors.As(err, &endorsement):
+		return endorsement.Code
+	case errors.As(err, &evidence):
+		return evidence.Code()
+	case errors.As(err, &request):
+		return request.Code
+	default:
+		return otherwise
 	}
-	return otherwise
 }
 
 // coded answers a refusal of a capability package with the package's own code.

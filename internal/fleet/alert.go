@@ -1,6 +1,10 @@
 package fleet
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // AlertState is where an alert stands.
 type AlertState string
@@ -71,11 +75,14 @@ func ControlKey(control string) string { return "control:" + control }
 // returns the alerts that are new or changed: one opened for each control that
 // newly fails and counts, one resolved for each that passes again. A control
 // that keeps failing raises nothing, so an unchanged posture costs no write.
+// Where a control fails, those that could not be decided raise nothing of their
+// own: they lack what the failing one denies, and a person needs one alert.
 func ReconcileControls(open []Alert, d Device, p Posture, now time.Time) []Alert {
 	var changed []Alert
 	failing := map[string]bool{}
+	decided := slices.ContainsFunc(p.Controls, func(c Control) bool { return c.Outcome == Fail && c.Enforced(now) })
 	for _, c := range p.Controls {
-		if !c.Enforced(now) {
+		if !c.Enforced(now) || decided && c.Outcome == Errored {
 			continue
 		}
 		key := ControlKey(c.ID)
@@ -88,7 +95,7 @@ func ReconcileControls(open []Alert, d Device, p Posture, now time.Time) []Alert
 		}
 	}
 	for _, a := range open {
-		isControl := len(a.Key) > len("control:") && a.Key[:len("control:")] == "control:"
+		isControl := strings.HasPrefix(a.Key, ControlKey(""))
 		stale := isControl && !failing[a.Key]
 		heard := a.Key == KeySilent || a.Key == KeyEvidenceRefused
 		if a.State != AlertResolved && (stale || heard) {

@@ -90,14 +90,13 @@ func (e *edge) identify(r *http.Request) (caller, error) {
 // serialOf is written as ca.Certificate.Serial is.
 func serialOf(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
 
-// requireOperator lets a token through whose role policy allows the action. The
-// action login is that of a bootstrap token, which may do nothing else.
+// requireOperator lets a token through whose role policy allows the action.
 func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		text, _ := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
 		token, err := e.Operators.Authenticate(ctx.Context(), text)
-		if err == nil && action != actionLogin {
-			err = e.Operators.Authorize(ctx.Context(), token, action, ctx.Param("id"))
+		if err == nil {
+			err = e.authorize(ctx, token, action)
 		}
 		if fleet.IsKind(err, fleet.Unauthorized) && !e.guesses.allow(ctx.RemoteAddr(), e.Now()) {
 			err = tooMany("too many wrong tokens from this address: wait a moment")
@@ -110,4 +109,22 @@ func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Conte
 	}
 }
 
-const actionLogin = "login"
+// Actions that no policy is asked about: logging in is all that a bootstrap
+// token may do, and everybody else may ask who they are.
+const (
+	actionLogin  = "login"
+	actionWhoAmI = "whoami"
+)
+
+func (e *edge) authorize(ctx huma.Context, t fleet.Token, action string) error {
+	switch {
+	case action == actionLogin:
+		return nil // operator.Login takes bootstrap tokens only
+	case t.Role == fleet.RoleBootstrap:
+		return fleet.Errorf(fleet.Refused, "forbidden", "a bootstrap token is good for one login and nothing else")
+	case action == actionWhoAmI:
+		return nil
+	default:
+		return e.Operators.Authorize(ctx.Context(), t, action, ctx.Param("id"))
+	}
+}

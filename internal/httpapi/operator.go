@@ -21,7 +21,7 @@ func (e *edge) operatorRoutes() {
 		return huma.Operation{OperationID: id, Method: http.MethodPost, Path: path, Summary: summary, Tags: []string{"operator"}}
 	}
 	byOperator(e, post("login", api.PathLogin, "Exchange the bootstrap token, once"), actionLogin, e.login)
-	byOperator(e, get("whoami", api.PathWhoAmI, "Whose token this is"), "whoami", e.whoami)
+	byOperator(e, get("whoami", api.PathWhoAmI, "Whose token this is"), actionWhoAmI, e.whoami)
 	byOperator(e, post("create-token", api.PathTokens, "Make a token for another operator or program"), "token.create", e.createToken)
 
 	byOperator(e, get("list-devices", api.PathDevices, "List devices"), "device.list", e.listDevices)
@@ -96,11 +96,13 @@ func (e *edge) listDevices(ctx context.Context, _ fleet.Token, in *struct {
 	return answer(out, nil)
 }
 
-type byID struct {
+// ByID names what a route is about. It is exported for the sake of embedding:
+// huma does not see the fields of an embedded unexported type.
+type ByID struct {
 	ID string `path:"id" maxLength:"128"`
 }
 
-func (e *edge) getDevice(ctx context.Context, _ fleet.Token, in *byID) (*body[api.Device], error) {
+func (e *edge) getDevice(ctx context.Context, _ fleet.Token, in *ByID) (*body[api.Device], error) {
 	detail, err := e.Devices.Get(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -109,11 +111,11 @@ func (e *edge) getDevice(ctx context.Context, _ fleet.Token, in *byID) (*body[ap
 }
 
 func (e *edge) moveDevice(action string, move device.Move) func(context.Context, fleet.Token, *struct {
-	byID
+	ByID
 	Body api.ReasonRequest
 }) (*body[api.Device], error) {
 	return func(ctx context.Context, t fleet.Token, in *struct {
-		byID
+		ByID
 		Body api.ReasonRequest
 	}) (*body[api.Device], error) {
 		d, err := e.Devices.Move(ctx, in.ID, action, in.Body.Reason, t.Operator, move)
@@ -156,7 +158,7 @@ func (e *edge) listAlerts(ctx context.Context, _ fleet.Token, in *struct {
 	return answer(out, err)
 }
 
-func (e *edge) acknowledgeAlert(ctx context.Context, t fleet.Token, in *byID) (*body[api.Alert], error) {
+func (e *edge) acknowledgeAlert(ctx context.Context, t fleet.Token, in *ByID) (*body[api.Alert], error) {
 	a, err := e.Alerts.Acknowledge(ctx, in.ID, t.Operator)
 	return answer(alertView(a, e.nameOf(ctx, a.Device)), err)
 }

@@ -27,7 +27,7 @@ func (e *edge) rolloutRoutes(get, post route) {
 		{"abort", "End a rollout for good", e.Rollouts.Abort},
 	} {
 		byOperator(e, post(a.verb+"-rollout", "/v1/rollouts/{id}/"+a.verb, a.summary), "rollout."+a.verb,
-			func(ctx context.Context, t fleet.Token, in *byID) (*body[api.Rollout], error) {
+			func(ctx context.Context, t fleet.Token, in *ByID) (*body[api.Rollout], error) {
 				r, err := a.act(ctx, in.ID, t.Operator)
 				return answer(rolloutView(r), err)
 			})
@@ -54,7 +54,7 @@ func (e *edge) listRollouts(ctx context.Context, _ fleet.Token, _ *struct{}) (*b
 	return answer(out, err)
 }
 
-func (e *edge) getRollout(ctx context.Context, _ fleet.Token, in *byID) (*body[api.Rollout], error) {
+func (e *edge) getRollout(ctx context.Context, _ fleet.Token, in *ByID) (*body[api.Rollout], error) {
 	r, members, err := e.Rollouts.Get(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (e *edge) createRollout(ctx context.Context, t fleet.Token, in *struct{ Bod
 }
 
 func (e *edge) startRollout(ctx context.Context, t fleet.Token, in *struct {
-	byID
+	ByID
 	Body api.RolloutPlan
 }) (*body[api.Rollout], error) {
 	r, _, err := e.Rollouts.Get(ctx, in.ID)

@@ -227,5 +227,6 @@ func (s *Service) greet(ctx context.Context, out io.Writer, addr net.Addr) error
 	if token != "" {
 		fmt.Fprintf(out, "trothd: bootstrap token, good for one login within 24 hours: %s\n", token)
 	}
+	fmt.Fprintln(out, "trothd: ready")
 	return nil
 }

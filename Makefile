@@ -30,13 +30,14 @@ demo: ## Show the main job on software TPMs (KEEP=1 leaves it running)
 # The fast groups come first, so that a simple mistake shows at once.
 test: vault ## Run all tests on real swtpm, PostgreSQL and Vault; the last line counts them
 	@tools/setup.sh test
-	@mkdir -p .cache
-	@TROTH_REQUIRE=1 go run ./tools/testrun -summary .cache/test-summary \
+	@go build -o $(TOOLS)/testrun ./tools/testrun
+	@TROTH_REQUIRE=1 $(TOOLS)/testrun -summary .cache/test-summary \
 	  .,./attest/...,./policy/...,./policies/...,./tuf/...,./ca/... ./... -- -timeout=20m $(TESTFLAGS)
 
 race: ## Run all tests under the race detector (needs a C compiler)
 	@tools/setup.sh test
-	@CGO_ENABLED=1 TROTH_REQUIRE=1 go run ./tools/testrun ./... -- -race -timeout=40m $(TESTFLAGS)
+	@go build -o $(TOOLS)/testrun ./tools/testrun
+	@CGO_ENABLED=1 TROTH_REQUIRE=1 $(TOOLS)/testrun ./... -- -race -timeout=40m $(TESTFLAGS)
 
 vault: ## Build the Vault server that tests use (minutes and gigabytes the first time)
 	@tools/vault/build.sh || echo "NOT TESTED: the Vault server did not build (see above); tests that need it will skip" >&2

@@ -30,7 +30,7 @@ const testSupport = "attest/attesttest ca/catest"
 const services = "internal/access internal/alert internal/audit internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/rollout"
 
 // ground is what services stand on besides the capabilities.
-const ground = "internal/fleet internal/evidence internal/nonce"
+const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile"
 
 // all stands for any of our packages but commands.
 const all = "*"
@@ -70,18 +70,19 @@ var allowed = map[string]string{
 	"internal/rollout":  ground + " " + capabilities,
 	"internal/store":    "internal/fleet",
 	"internal/api":      "internal/fleet",
-	"internal/httpapi":  "internal/api internal/fleet " + services,
+	"internal/httpapi":  "internal/api internal/fleet internal/evidence internal/version " + services,
 	"internal/web":      "internal/fleet " + services,
-	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile internal/fleet",
-	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet",
-	"internal/cli":      "attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet",
+	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
+	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
+	"internal/cli":      "attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
 	"internal/server":   all,
 
-	"cmd/trothd":      "internal/server",
-	"cmd/troth-agent": "internal/agent tuf/client",
-	"cmd/troth":       "internal/cli",
-	"cmd/troth-sim":   "internal/sim",
+	"cmd/trothd":      "internal/server internal/version",
+	"cmd/troth-agent": "internal/agent tuf/client internal/version",
+	"cmd/troth":       "internal/cli internal/version",
+	"cmd/troth-sim":   "internal/sim internal/version",
 
+	"internal/version":    "",
 	"internal/atomicfile": "",
 	"internal/pgtest":     "",
 	"tools/testrun":       "",

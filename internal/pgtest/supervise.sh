@@ -1,3 +1,4 @@
+#!/bin/sh
 # Runs one private PostgreSQL cluster for as long as standard input stays open.
 #
 #   sh supervise.sh BIN DIR

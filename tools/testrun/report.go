@@ -27,7 +27,7 @@ func (t *tally) ok() bool {
 }
 
 func (t *tally) count() (pass, fail, skip int) {
-	fail = t.extra
+	fail = len(t.extra)
 	for _, tt := range t.tests {
 		if tt.name == "" {
 			continue
@@ -83,12 +83,14 @@ func (t *tally) reportSlowest() {
 }
 
 func (t *tally) reportFailed() {
-	heading := "\nFAILED\n"
+	failed := slices.Clone(t.extra)
 	for _, tt := range t.tests {
-		if tt.result == "fail" {
-			fmt.Fprintf(t.out, "%s  %s %s\n", heading, tt.pkg, tt.name)
-			heading = ""
+		if tt.name != "" && tt.result == "fail" {
+			failed = append(failed, tt.pkg+" "+tt.name)
 		}
+	}
+	if len(failed) > 0 {
+		fmt.Fprintf(t.out, "\nFAILED\n  %s\n", strings.Join(failed, "\n  "))
 	}
 }
 

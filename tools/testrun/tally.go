@@ -44,7 +44,7 @@ type tally struct {
 	index    map[[2]string]*test
 	running  map[string]time.Time // packages begun and not finished
 	builds   map[string]*strings.Builder
-	extra    int // failures that no test stands for
+	extra    []string // failures that no test stands for, by what failed
 	lastLine time.Time
 }
 
@@ -142,7 +142,7 @@ func (t *tally) endPackage(pkg *test, failedBuild string) {
 	case pkg.result == "fail":
 		fmt.Fprintf(t.out, "FAIL  %-40s %6.1fs  %s\n", pkg.pkg, pkg.seconds, counts(count.pass, count.fail, count.skip))
 		if count.fail == 0 {
-			t.extra++
+			t.extra = append(t.extra, pkg.pkg)
 		}
 		t.showFailure(pkg, failed, failedBuild)
 	case count.pass+count.fail+count.skip > 0:
@@ -180,7 +180,7 @@ func (t *tally) indent(s string) {
 func (t *tally) broken(what, why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.extra++
+	t.extra = append(t.extra, what)
 	fmt.Fprintf(t.out, "FAIL  %s\n", what)
 	t.indent(why)
 }

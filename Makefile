@@ -28,8 +28,9 @@ demo: ## Show the main job on software TPMs (KEEP=1 leaves it running)
 	@bin/troth-sim demo $(if $(KEEP),--keep)
 
 # The fast groups come first, so that a simple mistake shows at once.
-test: vault ## Run all tests on real swtpm, PostgreSQL and Vault; the last line counts them
+test: ## Run all tests on real swtpm, PostgreSQL and Vault; the last line counts them
 	@tools/setup.sh test
+	@$(MAKE) --no-print-directory vault
 	@go build -o $(TOOLS)/testrun ./tools/testrun
 	@TROTH_REQUIRE=1 $(TOOLS)/testrun -summary .cache/test-summary \
 	  .,./attest/...,./policy/...,./policies/...,./tuf/...,./ca/... ./... -- -timeout=20m $(TESTFLAGS)

@@ -26,8 +26,8 @@ func deviceValues(d fleet.Device, revision int64) []any {
 		string(d.ID), d.Name, d.Model, asJSON{d.Labels}, string(d.Lifecycle), d.LifecycleReason, micros(d.LifecycleAt),
 		micros(d.RegisteredAt), micros(d.EnrolledAt), d.Manufacturer, d.EKPublic, d.EKCertificate, d.AKPublic, d.TLSPublic,
 		string(d.Verdict), micros(d.VerdictAt), micros(d.VerdictSince), micros(d.FreshUntil), micros(d.LastSeen),
-		micros(d.NextCheckIn), d.LastNonce, d.FirmwareVersion, int64(d.FirmwareCounter),
-		int64(d.Clock.ResetCount), int64(d.Clock.RestartCount), int64(d.Clock.Clock), bit(d.Clock.Safe), revision,
+		micros(d.NextCheckIn), d.LastNonce, d.FirmwareVersion, bits(d.FirmwareCounter),
+		int64(d.Clock.ResetCount), int64(d.Clock.RestartCount), bits(d.Clock.Clock), bit(d.Clock.Safe), revision,
 	}
 }
 

@@ -41,9 +41,7 @@ func parseDSN(dsn string) (dialect, error) {
 
 func parseSQLite(rest string) (dialect, error) {
 	path, query, _ := strings.Cut(rest, "?")
-	if strings.HasPrefix(path, "//") {
-		path = strings.TrimPrefix(path, "//")
-	}
+	path = strings.TrimPrefix(path, "//")
 	if path == "" || strings.Contains(path, ":memory:") {
 		return nil, fleet.Errorf(fleet.Invalid, "invalid_dsn", "sqlite: needs the path of a file")
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -103,7 +104,7 @@ func testUpgrade(t *testing.T, dir, dsn string) {
 		t.Fatal(err)
 	}
 	for {
-		if _, err := p.UpByOne(ctx); err == goose.ErrNoNextVersion {
+		if _, err := p.UpByOne(ctx); errors.Is(err, goose.ErrNoNextVersion) {
 			break
 		} else if err != nil {
 			t.Fatal(err)

@@ -111,7 +111,7 @@ func TestPasswordIsNotInErrors(t *testing.T) {
 		if err == nil {
 			t.Fatalf("opened %s", dsn)
 		}
-		for e := error(err); e != nil; e = errors.Unwrap(e) {
+		for e := err; e != nil; e = errors.Unwrap(e) {
 			if text := e.Error(); strings.Contains(text, "hunter2") {
 				t.Errorf("%s", text)
 			}

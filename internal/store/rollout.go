@@ -40,7 +40,7 @@ func (w *writer) rollout(c fleet.Change) error {
 	if o.Revision == 0 {
 		query, revision = insertRollout, 1
 	}
-	return w.must(query, o.ID, o.Model, o.Version, int64(o.Counter), o.Target, string(o.State), o.Reason, asJSON{o.Plan}, int64(o.Wave), micros(o.WaveDone),
+	return w.must(query, o.ID, o.Model, o.Version, bits(o.Counter), o.Target, string(o.State), o.Reason, asJSON{o.Plan}, int64(o.Wave), micros(o.WaveDone),
 		o.CreatedBy, micros(o.CreatedAt), o.StartedBy, micros(o.StartedAt), micros(o.EndedAt), revision)
 }
 

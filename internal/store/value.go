@@ -23,6 +23,11 @@ func bit(b bool) int64 {
 	return 0
 }
 
+// bits is an unsigned number as a signed column keeps it: by its bit pattern.
+func bits(n uint64) int64 {
+	return int64(n) //nolint:gosec // toBits reads it back
+}
+
 // asJSON is an argument that is kept as JSON text.
 type asJSON struct{ value any }
 
@@ -66,7 +71,7 @@ func (d toBits) Scan(src any) error {
 	if !ok {
 		return fmt.Errorf("scan number: column holds %T", src)
 	}
-	*d.to = uint64(n)
+	*d.to = uint64(n) //nolint:gosec // the bit pattern that bits wrote
 	return nil
 }
 

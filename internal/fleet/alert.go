@@ -82,11 +82,14 @@ func ReconcileControls(open []Alert, d Device, p Posture, now time.Time) []Alert
 	failing := map[string]bool{}
 	decided := slices.ContainsFunc(p.Controls, func(c Control) bool { return c.Outcome == Fail && c.Enforced(now) })
 	for _, c := range p.Controls {
-		if !c.Enforced(now) || decided && c.Outcome == Errored {
+		if !c.Enforced(now) {
 			continue
 		}
 		key := ControlKey(c.ID)
-		failing[key] = true
+		failing[key] = true // what cannot be decided has not passed
+		if decided && c.Outcome == Errored {
+			continue
+		}
 		if !hasOpen(open, string(d.ID), key) {
 			changed = append(changed, Raise(open, Alert{
 				Subject: string(d.ID), Key: key, Device: d.ID,

@@ -133,19 +133,32 @@ func (d *demo) manufacture(ctx context.Context) error {
 }
 
 func (d *demo) deviceConfig(name, model string, image []byte) DeviceConfig {
-	c := DeviceConfig{
+	return DeviceConfig{
 		Dir: d.path("devices", name), Name: name, Model: model, Image: image, Counter: 1,
 		Server: d.service.URL, ServerCA: d.service.CAFile, TUFRoot: d.path("trothd", "tuf", "metadata", "1.root.json"), Log: d.log,
-	}
-	if name == unhealthy {
-		c.Healthy = func(version string) error {
-			if version == "1.0.0" {
-				return nil
+		Healthy: func(version string) error {
+			if version != "1.0.0" && name == d.unhealthy.Load() {
+				return errors.New("the metering daemon does not start")
 			}
-			return errors.New("the metering daemon does not start")
+			return nil
+		},
+	}
+}
+
+// chooseUnhealthy picks a meter of the second wave: waves go by device id.
+func (d *demo) chooseUnhealthy(ctx context.Context) (string, error) {
+	fleet, err := d.fleet(ctx)
+	if err != nil {
+		return "", err
+	}
+	last := ""
+	for name, device := range fleet {
+		if device.Model == meter && name != altered && (last == "" || device.ID > fleet[last].ID) {
+			last = name
 		}
 	}
-	return c
+	d.unhealthy.Store(last)
+	return last, nil
 }
 
 func (d *demo) enrolFleet(ctx context.Context) error {
@@ -285,17 +298,22 @@ func (d *demo) rollout(ctx context.Context) (api.Rollout, bool) {
 
 func (d *demo) rollOut(ctx context.Context) error {
 	d.act("The patch is rolled out in two waves", "A device counts as done only when a fresh quote shows the new release's PCR values.")
+	unhealthy, err := d.chooseUnhealthy(ctx)
+	if err != nil {
+		return err
+	}
 	r, _ := d.rollout(ctx)
 	if err := d.troth(ctx, shown, "rollout", "start", r.ID, "--waves", "20,100", "--max-failures", "40", "--soak", "2s", "--timeout", "2m"); err != nil {
 		return err
 	}
-	err := d.until(ctx, "the rollout is completed", 3*patience, func() (string, bool) {
+	err = d.until(ctx, "the rollout comes to an end", 3*patience, func() (string, bool) {
 		r, _ = d.rollout(ctx)
-		return progressOf(r), r.State == "completed"
+		return progressOf(r), r.State != "running"
 	})
 	if err != nil {
 		return err
 	}
+	d.holds(r.State == "completed", "it is %s", r.State)
 	states := map[string]string{}
 	waves := map[int]int{}
 	for _, m := range r.Members {
@@ -349,7 +367,7 @@ func (d *demo) showFleet(ctx context.Context) error {
 	if err := d.troth(ctx, shown, "device", "list"); err != nil {
 		return err
 	}
-	for _, name := range []string{altered, unhealthy} {
+	for _, name := range []string{altered, d.unhealthy.Load().(string)} {
 		var device api.Device
 		if err := d.get(ctx, api.Path(api.PathDevice, name), &device); err != nil {
 			return err

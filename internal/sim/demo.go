@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"troth/attest/attesttest"
@@ -34,11 +35,8 @@ var demoFleet = []struct{ name, model string }{
 	{"gateway-1", gateway}, {"gateway-2", gateway},
 }
 
-// The culprits.
-const (
-	altered   = "meter-3" // its boot loader is replaced
-	unhealthy = "meter-5" // the patch does not work on it
-)
+// altered is the device whose boot loader is replaced.
+const altered = "meter-3"
 
 // ErrDemo says that something did not hold that the demonstration shows.
 var ErrDemo = errors.New("something that the demo shows did not hold")
@@ -51,6 +49,9 @@ type demo struct {
 	maker   *attesttest.Manufacturer
 	devices map[string]*Device
 	client  *api.Client
+	// unhealthy is the device that the patch does not work on. It is chosen to be
+	// in the second wave: alone in the first, it would stop the rollout.
+	unhealthy atomic.Value // string
 	log     *slog.Logger
 	logFile *os.File
 }
@@ -58,6 +59,7 @@ type demo struct {
 // Demo runs the demonstration. It returns ErrDemo where something did not hold.
 func Demo(ctx context.Context, c DemoConfig) (err error) {
 	d := &demo{DemoConfig: c, story: newStory(c.Out), devices: map[string]*Device{}}
+	d.unhealthy.Store("")
 	if err := os.RemoveAll(c.Dir); err != nil {
 		return fmt.Errorf("clear %s: %w", c.Dir, err)
 	}

@@ -223,7 +223,7 @@ func (r Rollout) Step(members []Member, now time.Time) (Rollout, []Member) {
 	switch {
 	case last:
 		r.State, r.EndedAt, r.Reason = RolloutCompleted, now, "every wave is through"
-	case !now.Before(r.WaveDone.Add(r.Plan.Soak)):
+	case total == 0 || !now.Before(r.WaveDone.Add(r.Plan.Soak)):
 		r.Wave++
 		r.WaveDone = time.Time{}
 		changed = append(changed, offer(members, r.Wave, now)...)

@@ -270,13 +270,21 @@ func (r Rollout) Pause(by string) (Rollout, error) {
 }
 
 // Resume continues a paused rollout. A halted one is not resumed: its failures
-// stand; abort it, mend the cause and start another.
-func (r Rollout) Resume(by string) (Rollout, error) {
+// stand; abort it, mend the cause and start another. Members that had not begun
+// could not while it was paused, so their time starts anew; they are returned.
+func (r Rollout) Resume(members []Member, by string, now time.Time) (Rollout, []Member, error) {
 	if r.State != RolloutPaused {
-		return r, r.wrongState("resumed")
+		return r, nil, r.wrongState("resumed")
 	}
 	r.State, r.Reason = RolloutRunning, "resumed by "+by
-	return r, nil
+	var changed []Member
+	for _, m := range members {
+		if m.State == MemberPending && !m.OfferedAt.IsZero() {
+			m.OfferedAt, m.ChangedAt = now, now
+			changed = append(changed, m)
+		}
+	}
+	return r, changed, nil
 }
 
 // Abort ends a rollout for good. What is installing finishes, what has not

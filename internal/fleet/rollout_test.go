@@ -196,6 +196,25 @@ func TestEmptyWaveIsPassedAtOnce(t *testing.T) {
 	}
 }
 
+// While a rollout is paused nobody is told to install, so nobody can be late.
+func TestPauseIsNotSilence(t *testing.T) {
+	r, members := started(t, plan(40, 60), 5)
+	end(members, fleet.MemberInstalling, 1)
+	r, err := r.Pause("ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := now.Add(5 * time.Hour)
+	r, changed, err := r.Resume(members, "ada", later)
+	if err != nil || len(changed) != 1 || changed[0].Device != members[0].Device || !changed[0].OfferedAt.Equal(later) {
+		t.Fatalf("resumed with %+v, %v; want the member that had not begun", changed, err)
+	}
+	members[0] = changed[0]
+	if _, changed = r.Step(members, later); len(changed) != 1 || changed[0].Device != members[1].Device {
+		t.Errorf("late are %+v; want only the one that was installing all the time", changed)
+	}
+}
+
 func TestObserve(t *testing.T) {
 	r := proposed(plan(100))
 	r.State = fleet.RolloutRunning
@@ -245,7 +264,10 @@ func TestRolloutStates(t *testing.T) {
 		to   fleet.RolloutState
 	}{
 		{"pause", func(r fleet.Rollout) (fleet.Rollout, error) { return r.Pause("ada") }, "running", fleet.RolloutPaused},
-		{"resume", func(r fleet.Rollout) (fleet.Rollout, error) { return r.Resume("ada") }, "paused", fleet.RolloutRunning},
+		{"resume", func(r fleet.Rollout) (fleet.Rollout, error) {
+			r, _, err := r.Resume(nil, "ada", now)
+			return r, err
+		}, "paused", fleet.RolloutRunning},
 		{"abort", func(r fleet.Rollout) (fleet.Rollout, error) { return r.Abort("ada", now) }, "proposed running paused halted", fleet.RolloutAborted},
 	}
 	for _, a := range acts {

@@ -122,28 +122,41 @@ func (s *Service) Start(ctx context.Context, id, by string, plan fleet.Plan) (fl
 
 // Pause offers the release to nobody new.
 func (s *Service) Pause(ctx context.Context, id, by string) (fleet.Rollout, error) {
-	return s.act(ctx, id, by, "rollout.pause", func(r fleet.Rollout) (fleet.Rollout, error) { return r.Pause(by) })
+	return s.act(ctx, id, by, "rollout.pause", func(r fleet.Rollout) (fleet.Rollout, []fleet.Member, error) {
+		r, err := r.Pause(by)
+		return r, nil, err
+	})
 }
 
 // Resume continues a paused rollout.
 func (s *Service) Resume(ctx context.Context, id, by string) (fleet.Rollout, error) {
-	return s.act(ctx, id, by, "rollout.resume", func(r fleet.Rollout) (fleet.Rollout, error) { return r.Resume(by) })
+	members, err := s.Store.Members(ctx, id)
+	if err != nil {
+		return fleet.Rollout{}, err
+	}
+	return s.act(ctx, id, by, "rollout.resume", func(r fleet.Rollout) (fleet.Rollout, []fleet.Member, error) {
+		return r.Resume(members, by, s.Now())
+	})
 }
 
 // Abort ends a rollout for good.
 func (s *Service) Abort(ctx context.Context, id, by string) (fleet.Rollout, error) {
-	return s.act(ctx, id, by, "rollout.abort", func(r fleet.Rollout) (fleet.Rollout, error) { return r.Abort(by, s.Now()) })
+	return s.act(ctx, id, by, "rollout.abort", func(r fleet.Rollout) (fleet.Rollout, []fleet.Member, error) {
+		r, err := r.Abort(by, s.Now())
+		return r, nil, err
+	})
 }
 
-func (s *Service) act(ctx context.Context, id, by, action string, move func(fleet.Rollout) (fleet.Rollout, error)) (fleet.Rollout, error) {
+func (s *Service) act(ctx context.Context, id, by, action string, move func(fleet.Rollout) (fleet.Rollout, []fleet.Member, error)) (fleet.Rollout, error) {
 	r, err := s.Store.Rollout(ctx, id)
 	if err != nil {
 		return r, err
 	}
-	if r, err = move(r); err != nil {
+	r, changed, err := move(r)
+	if err != nil {
 		return r, err
 	}
-	return s.save(ctx, r, nil, fleet.NewEvent(s.Now(), by, action, r.Subject(), ""))
+	return s.save(ctx, r, changed, fleet.NewEvent(s.Now(), by, action, r.Subject(), ""))
 }
 
 func (s *Service) save(ctx context.Context, r fleet.Rollout, members []fleet.Member, e fleet.Event) (fleet.Rollout, error) {

@@ -31,6 +31,7 @@ const usage = `troth-agent proves a device's state to a Troth service, and keeps
 
 Usage:
   troth-agent run FLAGS       enrol where needed, then check in until told to stop
+  troth-agent id [--tpm T]    the device's id: what "troth device register --ek-hash" takes
   troth-agent tuf FLAGS VERB  a TUF client alone: init ROOT, refresh, download
   troth-agent version
 
@@ -47,6 +48,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "run":
 		return runAgent(args, stderr)
+	case "id":
+		return printID(args, stdout, stderr)
 	case "tuf":
 		return client.Conformance(args, stdout, stderr)
 	case "version", "--version":
@@ -61,6 +64,25 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 }
 
+// printID says which device this TPM is.
+func printID(args []string, stdout, stderr io.Writer) int {
+	f := flag.NewFlagSet("troth-agent id", flag.ContinueOnError)
+	spec := f.String("tpm", agent.DefaultTPM, "TPM `device`, or unix:PATH of a software TPM's socket")
+	f.SetOutput(stderr)
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return done
+	} else if err != nil || f.NArg() > 0 {
+		return usedWrong
+	}
+	id, err := agent.DeviceID(*spec)
+	if err != nil {
+		fmt.Fprintln(stderr, "troth-agent:", err) //nolint:errcheck // nobody is left to tell
+		return failed
+	}
+	fmt.Fprintln(stdout, id) //nolint:errcheck // nobody is left to tell
+	return done
+}
+
 type options struct {
 	agent       agent.Config
 	healthCheck string
@@ -73,7 +95,7 @@ func flags(o *options) *flag.FlagSet {
 	f.StringVar(&o.agent.Server, "server", "", "base `URL` of the service, https://…")
 	f.StringVar(&o.agent.ServerCA, "server-ca", "", "PEM `file` of the CA that the service's certificate comes from")
 	f.StringVar(&o.agent.StateDir, "state-dir", "/var/lib/troth-agent", "the agent's own `directory`")
-	f.StringVar(&o.agent.TPM, "tpm", "/dev/tpmrm0", "TPM `device`, or unix:PATH of a software TPM's socket")
+	f.StringVar(&o.agent.TPM, "tpm", agent.DefaultTPM, "TPM `device`, or unix:PATH of a software TPM's socket")
 	f.StringVar(&o.agent.Model, "model", "", "hardware `model`")
 	f.StringVar(&o.agent.Name, "name", "", "what the device calls itself")
 	f.StringVar(&o.agent.EventLog, "event-log", "/sys/kernel/security/tpm0/binary_bios_measurements", "`file` of the firmware's event log")

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 
 	"troth/attest/tpm"
 	"troth/internal/atomicfile"
+	"troth/internal/fleet"
 )
 
 // stateDir holds what an agent must remember across boots. Nothing in it is
@@ -39,6 +42,25 @@ type updateState struct {
 	State   string `json:"state,omitempty"` // fleet.MemberState
 	Version string `json:"version,omitempty"`
 	Error   string `json:"error,omitempty"`
+}
+
+// DefaultTPM is Linux's TPM behind the kernel's resource manager.
+const DefaultTPM = "/dev/tpmrm0"
+
+// DeviceID is the id of the device with the TPM: the hash of its endorsement key
+// by which it can be registered.
+func DeviceID(spec string) (fleet.DeviceID, error) {
+	transport, err := tpm.Open(spec)
+	if err != nil {
+		return "", fmt.Errorf("open TPM %s: %w", spec, err)
+	}
+	t := tpm.New(transport)
+	ek, err := t.EK()
+	if err = errors.Join(err, t.Close()); err != nil {
+		return "", fmt.Errorf("read endorsement key: %w", err)
+	}
+	sum := sha256.Sum256(ek.Public)
+	return fleet.DeviceID(hex.EncodeToString(sum[:])), nil
 }
 
 // identity loads the device's keys, or makes them. Keys of another TPM (the

@@ -5,7 +5,8 @@
 #   one to the next: a viewer reads what the service knows of the fleet; an
 #   auditor also makes reports and reads the audit log; an operator also acts on
 #   the fleet; an admin may do everything, and alone touches operators, tokens,
-#   policies in force, and the approval of waivers.
+#   policies in force, and the approval of waivers. A proxy asks whether a device
+#   may have access, and may do nothing else.
 package troth.operator
 
 import data.troth.lib
@@ -31,6 +32,7 @@ granted := {
 	"viewer": reads,
 	"auditor": _any([reads, audits]),
 	"operator": _any([reads, audits, operates]),
+	"proxy": asks,
 }
 
 default reads := false
@@ -62,6 +64,10 @@ operates if {
 	noun == "waiver"
 	verb == "request"
 }
+
+default asks := false
+
+asks if input.action == "access.decide"
 
 noun := split(input.action, ".")[0]
 

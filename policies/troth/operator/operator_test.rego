@@ -52,6 +52,13 @@ test_operator_acts_on_the_fleet if {
 	}
 }
 
+test_proxy_asks_and_nothing_else if {
+	allowed("proxy", "access.decide")
+	every action in ["device.list", "device.get", "device.quarantine", "report.list", "token.create", "access.grant"] {
+		denied("proxy", action, "role_insufficient")
+	}
+}
+
 test_unknown_role_is_denied if {
 	denied("root", "device.list", "role_unknown")
 	denied("", "device.list", "role_unknown")

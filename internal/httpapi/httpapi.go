@@ -91,11 +91,11 @@ func New(c Config) http.Handler {
 	e.deviceRoutes()
 	e.operatorRoutes()
 	e.fileRoutes()
-	return e.envelope(mux)
+	return e.envelope(served(mux))
 }
 
 func (e *edge) fileRoutes() {
-	e.mux.Handle("GET "+api.PathTUF, e.deviceOnly(http.StripPrefix(api.PathTUF, http.FileServerFS(filesOnly{e.Firmware}))))
+	e.mux.Handle("GET "+api.PathTUF, e.deviceOnly(http.StripPrefix(api.PathTUF, problems(http.FileServerFS(filesOnly{e.Firmware})))))
 	e.mux.HandleFunc("GET "+api.PathHealthz, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})

@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"troth/internal/api"
+	"troth/internal/fleet"
+)
+
+func TestQuarantinedByAPerson(t *testing.T) {
+	t.Parallel()
+	s := everyones(t)
+	a := newAttacker(t, s)
+	a.enroll()
+	a.mustCheckIn("compliant")
+	s.move(t, a.id, "quarantine")
+	a.refusedInQuarantine()
+	a.mustCheckIn("compliant") // it may still prove that it is well
+	a.refusedInQuarantine()
+	s.move(t, a.id, "release")
+	if yes, code := s.may(t, a.id); !yes {
+		t.Fatalf("released: %s", code)
+	}
+}
+
+func TestRetired(t *testing.T) {
+	t.Parallel()
+	s := everyones(t)
+	a := newAttacker(t, s)
+	a.enroll()
+	a.mustCheckIn("compliant")
+	extend(t, a, 13)
+	a.mustCheckIn("noncompliant") // leaves an open alert
+	c := a.mustBegin()            // and an open challenge
+	proof := a.proof(a.answer(c))
+	s.move(t, a.id, "retire")
+
+	k := s.kept(t, a.id)
+	if len(k.live()) > 0 || k.in("revoked") != 1 {
+		t.Fatalf("certificates of a retired device live: %+v", k.Certificates)
+	}
+	for _, alert := range k.Alerts {
+		if alert.State != fleet.AlertResolved {
+			t.Fatalf("an alert about a retired device is open: %+v", alert)
+		}
+	}
+	if yes, code := s.may(t, a.id); yes || code != "device_not_active" {
+		t.Fatalf("/authz says %v, %s", yes, code)
+	}
+	_, err := a.checkIn()
+	wantCode(t, err, "certificate_revoked")
+	_, err = a.renew()
+	wantCode(t, err, "certificate_revoked")
+	err = a.client.Do(t.Context(), http.MethodGet, api.PathTUF+"metadata/1.root.json", nil, nil)
+	wantCode(t, err, "certificate_revoked")
+	_, err = a.complete(c.ID, proof)
+	wantCode(t, err, "device_retired")
+	k.Challenges = 0 // answered, in vain
+	same(t, "of a retired device", k, s.kept(t, a.id))
+	_, err = a.tryEnroll()
+	wantCode(t, err, "device_retired")
+	for _, action := range []string{"release", "quarantine"} {
+		err := s.admin.Do(t.Context(), http.MethodPost, api.Path(api.PathDeviceAction, a.id, action), api.ReasonRequest{Reason: "come back"}, nil)
+		wantCode(t, err, "wrong_lifecycle")
+	}
+	same(t, "of a retired device", k, s.kept(t, a.id))
+
+	// Its name is free again.
+	other := newAttacker(t, s)
+	other.name = a.name
+	other.enroll()
+}
+
+// Only what is asked for changes, and a stranger cannot ask.
+func TestAttack_S1_OperatorRoutesWithoutToken(t *testing.T) {
+	t.Parallel()
+	a := borrow(t)
+	before := a.service.kept(t, a.id)
+	for name, client := range map[string]*api.Client{"nobody": a.anyone, "a device": a.client} {
+		for _, path := range []string{api.PathDevices, api.PathAlerts, api.PathEvents, api.PathRollouts, api.PathAuthz + "?device=" + a.id + "&action=x"} {
+			err := client.Do(t.Context(), http.MethodGet, path, nil, nil)
+			if code := api.CodeOf(err); !strings.HasPrefix(code, "token_") && code != "unauthorized" {
+				t.Errorf("GET %s by %s: %v", path, name, err)
+			}
+		}
+		err := client.Do(t.Context(), http.MethodPost, api.Path(api.PathDeviceAction, a.id, "retire"), api.ReasonRequest{Reason: "x"}, nil)
+		if err == nil {
+			t.Fatal("somebody without a token retired a device")
+		}
+	}
+	same(t, "after calls without a token", before, a.service.kept(t, a.id))
+}

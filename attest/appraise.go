@@ -152,7 +152,7 @@ func (a *appraisal) values(attested *tpm2.TPMSAttest, hash crypto.Hash) bool {
 	}
 	c := attested.ClockInfo
 	if !a.failed {
-		a.result.Clock = &Clock{ResetCount: c.ResetCount, RestartCount: c.RestartCount, Clock: c.Clock, Safe: bool(c.Safe)}
+		a.result.Clock = &Clock{ResetCount: c.ResetCount, RestartCount: c.RestartCount, Clock: c.Clock, Safe: c.Safe}
 	}
 	return true
 }

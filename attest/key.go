@@ -64,7 +64,7 @@ func publicName(public *tpm2.TPMTPublic, raw []byte) ([]byte, error) {
 	}
 	d := h.New()
 	d.Write(raw)
-	return d.Sum([]byte{byte(public.NameAlg >> 8), byte(public.NameAlg)}), nil
+	return d.Sum([]byte{byte(public.NameAlg >> 8), byte(public.NameAlg)}), nil //nolint:gosec // the two bytes of a 16-bit number
 }
 
 // readAK reads an attestation key in any accepted form.

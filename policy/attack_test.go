@@ -63,7 +63,7 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			deadline := time.Minute
-			if c.want == policy.ErrTimeout {
+			if errors.Is(c.want, policy.ErrTimeout) {
 				deadline = 50 * time.Millisecond
 			}
 			e, err := policy.New(t.Context(), tiny(c.modules), policy.Options{Deadline: deadline})
@@ -75,7 +75,7 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 				t.Errorf("verdict %s and %v, want %v", d.Verdict, err, c.want)
 			}
 			for _, r := range d.Controls {
-				if r.ID != "a" || r.Outcome == policy.Pass && c.want != policy.ErrInconsistent {
+				if r.ID != "a" || r.Outcome == policy.Pass && !errors.Is(c.want, policy.ErrInconsistent) {
 					t.Errorf("a control passes: %+v", r)
 				}
 			}
@@ -130,7 +130,7 @@ func TestAttack_P1_PermissionsFailClosed(t *testing.T) {
 				modules[kind] = "package troth." + kind + "\n" + c.body
 			}
 			deadline := time.Minute
-			if c.want == policy.ErrTimeout {
+			if errors.Is(c.want, policy.ErrTimeout) {
 				deadline = 50 * time.Millisecond
 			}
 			e, err := policy.New(t.Context(), tiny(modules), policy.Options{Deadline: deadline})

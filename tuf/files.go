@@ -66,7 +66,7 @@ func writeFile(dir, final string, data []byte, mode os.FileMode) error {
 
 // discard removes a staged file that was not placed; after place it does nothing.
 func discard(f *os.File) {
-	f.Close()
+	_ = f.Close()
 	os.Remove(f.Name())
 }
 
@@ -75,7 +75,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("open directory: %w", err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
@@ -90,13 +90,13 @@ func lock(path string) (unlock func(), err error) {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, ErrLocked
 		}
 		return nil, fmt.Errorf("take lock: %w", err)
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil
 }
 
 func exists(path string) bool {

@@ -21,7 +21,7 @@ func imagePath(e Event) string {
 		return ""
 	}
 	var parts []string
-	path := r.take(int(size))
+	path := r.take(int(size)) //nolint:gosec // at most what remains, checked above
 	for len(path) >= 4 {
 		kind, subtype := path[0], path[1]
 		length := int(binary.LittleEndian.Uint16(path[2:]))

@@ -35,7 +35,7 @@ func parseVariable(data []byte) (v Variable, trailing int, err error) {
 		return v, 0, errors.New("variable lengths exceed the event")
 	}
 	name := r.take(int(nameUnits) * 2)
-	v.Data = r.take(int(size))
+	v.Data = r.take(int(size)) //nolint:gosec // bounded above
 	if r.err != nil {
 		return v, 0, r.err
 	}

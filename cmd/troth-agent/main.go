@@ -53,13 +53,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "tuf":
 		return client.Conformance(args, stdout, stderr)
 	case "version", "--version":
-		fmt.Fprintln(stdout, "troth-agent", version.String()) //nolint:errcheck // nobody is left to tell
+		fmt.Fprintln(stdout, "troth-agent", version.String())
 		return done
 	case "help", "-h", "--help":
-		fmt.Fprint(stdout, usage) //nolint:errcheck // nobody is left to tell
+		fmt.Fprint(stdout, usage)
 		return done
 	default:
-		fmt.Fprint(stderr, usage) //nolint:errcheck // nobody is left to tell
+		fmt.Fprint(stderr, usage)
 		return usedWrong
 	}
 }
@@ -76,10 +76,10 @@ func printID(args []string, stdout, stderr io.Writer) int {
 	}
 	id, err := agent.DeviceID(*spec)
 	if err != nil {
-		fmt.Fprintln(stderr, "troth-agent:", err) //nolint:errcheck // nobody is left to tell
+		fmt.Fprintln(stderr, "troth-agent:", err)
 		return failed
 	}
-	fmt.Fprintln(stdout, id) //nolint:errcheck // nobody is left to tell
+	fmt.Fprintln(stdout, id)
 	return done
 }
 
@@ -119,7 +119,7 @@ func runAgent(args []string, stderr io.Writer) int {
 		return usedWrong
 	}
 	if problem := check(o, f.Args()); problem != "" {
-		fmt.Fprintln(stderr, "troth-agent:", problem) //nolint:errcheck // nobody is left to tell
+		fmt.Fprintln(stderr, "troth-agent:", problem)
 		return usedWrong
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -169,7 +169,7 @@ const hookTime = 5 * time.Minute
 func shell(ctx context.Context, command string) error {
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "/bin/sh", "-c", command).CombinedOutput() //nolint:gosec // the integrator's own command
+	out, err := exec.CommandContext(ctx, "/bin/sh", "-c", command).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %.200s", err, out)
 	}

@@ -42,10 +42,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "image":
 		err = image(args, stderr)
 	case "help", "-h", "--help":
-		fmt.Fprint(stdout, usage) //nolint:errcheck // nobody is left to tell
+		fmt.Fprint(stdout, usage)
 		return 0
 	default:
-		fmt.Fprint(stderr, usage) //nolint:errcheck // nobody is left to tell
+		fmt.Fprint(stderr, usage)
 		return 2
 	}
 	switch {
@@ -54,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		return 2
 	}
-	fmt.Fprintln(stderr, "troth-sim:", err) //nolint:errcheck // nobody is left to tell
+	fmt.Fprintln(stderr, "troth-sim:", err)
 	if errors.Is(err, sim.ErrDemo) {
 		return 1
 	}
@@ -106,7 +106,7 @@ func image(args []string, stderr io.Writer) error {
 		return err
 	}
 	if model == "" || version == "" || out == "" {
-		fmt.Fprintln(stderr, "troth-sim image: --model, --version and --out are needed") //nolint:errcheck // nobody is left to tell
+		fmt.Fprintln(stderr, "troth-sim image: --model, --version and --out are needed")
 		return errUsage
 	}
 	content, reference, err := sim.Image(model, version)

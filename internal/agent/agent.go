@@ -118,9 +118,7 @@ func (a *Agent) loop(ctx context.Context) error {
 			return err
 		case err == nil:
 			retry = firstRetry
-		case ctx.Err() != nil:
-			return nil
-		default:
+		case ctx.Err() == nil: // otherwise the agent was told to stop
 			a.Log.Warn("check-in did not succeed", "error", err, "retry_in", retry.String())
 			next, retry = retry, min(2*retry, lastRetry)
 			if err := a.expireTrial("the service did not accept the new slot in time: " + err.Error()); err != nil {

@@ -96,11 +96,8 @@ func (a *Agent) follow(ctx context.Context, answer api.CheckInAnswer) (again boo
 		return false, nil
 	}
 	err = a.install(ctx, *answer.Assignment)
-	if err == nil || errors.Is(err, ErrReboot) {
+	if err == nil || errors.Is(err, ErrReboot) || ctx.Err() != nil {
 		return false, err
-	}
-	if ctx.Err() != nil {
-		return false, nil
 	}
 	a.Log.Warn("update did not succeed", "version", answer.Assignment.Version, "error", err)
 	if resumable(err) {

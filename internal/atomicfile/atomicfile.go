@@ -16,7 +16,7 @@ func Write(path string, content []byte, mode os.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone already where all went well
+	defer os.Remove(f.Name())
 	_, err = f.Write(content)
 	if err == nil {
 		err = f.Chmod(mode)

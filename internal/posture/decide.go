@@ -117,7 +117,7 @@ func (s *Service) remediate(ctx context.Context, o *outcome, decision policy.Pos
 	answer, err := s.Policy.Remediate(ctx, in)
 	if err != nil {
 		o.events = append(o.events, fleet.NewEvent(now, "system", "policy.error", string(o.device.ID), err.Error()))
-		return nil //nolint:nilerr // the posture stands; that no remediation was decided is on record
+		return nil
 	}
 	if len(answer.Actions) == 0 {
 		return nil

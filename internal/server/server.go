@@ -222,7 +222,7 @@ func (s *Service) greet(ctx context.Context, out io.Writer, addr net.Addr) error
 	if err != nil {
 		return fmt.Errorf("make bootstrap token: %w", err)
 	}
-	fmt.Fprintf(out, "trothd: serving https://%s\n", addr) //nolint:errcheck // a closed output is no reason to stop
+	fmt.Fprintf(out, "trothd: serving https://%s\n", addr)
 	fmt.Fprintf(out, "trothd: its CA certificate is %s\n", s.identity.caFile)
 	if token != "" {
 		fmt.Fprintf(out, "trothd: bootstrap token, good for one login within 24 hours: %s\n", token)

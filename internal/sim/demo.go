@@ -52,8 +52,8 @@ type demo struct {
 	// unhealthy is the device that the patch does not work on. It is chosen to be
 	// in the second wave: alone in the first, it would stop the rollout.
 	unhealthy atomic.Value // string
-	log     *slog.Logger
-	logFile *os.File
+	log       *slog.Logger
+	logFile   *os.File
 }
 
 // Demo runs the demonstration. It returns ErrDemo where something did not hold.
@@ -195,7 +195,7 @@ const (
 
 // troth runs the command line, as a person would.
 func (d *demo) troth(ctx context.Context, v visibility, args ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(d.Bin, "troth"), args...) //nolint:gosec // our own program
+	cmd := exec.CommandContext(ctx, filepath.Join(d.Bin, "troth"), args...)
 	cmd.Env = append(os.Environ(), "TROTH_CONFIG="+d.path("cli.yaml"))
 	out, err := cmd.CombinedOutput()
 	if v == shown {

@@ -19,7 +19,7 @@ type Service struct {
 	Token  string // bootstrap token; empty if somebody logged in before
 
 	cmd  *exec.Cmd
-	done chan error
+	done chan struct{} // closed once it has ended
 	log  *os.File
 }
 
@@ -33,7 +33,7 @@ func StartService(ctx context.Context, program, logFile string, args ...string) 
 	if err != nil {
 		return nil, fmt.Errorf("start trothd: %w", err)
 	}
-	s := &Service{cmd: exec.Command(program, args...), done: make(chan error, 1), log: log} //nolint:gosec // our own program
+	s := &Service{cmd: exec.Command(program, args...), done: make(chan struct{}), log: log}
 	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = owned()
 	out, err := s.cmd.StdoutPipe()
@@ -54,7 +54,8 @@ func StartService(ctx context.Context, program, logFile string, args ...string) 
 	go func() {
 		for range lines { // nothing more is said, but nothing may block either
 		}
-		s.done <- s.cmd.Wait()
+		_ = s.cmd.Wait() // how it ended is in its log
+		close(s.done)
 	}()
 	if !ready {
 		return nil, errors.Join(fmt.Errorf("trothd did not start: see %s", logFile), s.Stop())
@@ -95,7 +96,7 @@ const stopTime = 15 * time.Second
 
 // Stop ends trothd in order.
 func (s *Service) Stop() error {
-	defer s.log.Close() //nolint:errcheck // it is trothd's log, not ours
+	defer func() { _ = s.log.Close() }() // it is trothd's log, not ours
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop trothd: %w", err)
 	}
@@ -110,7 +111,7 @@ func (s *Service) Stop() error {
 
 // Kill ends trothd as a power cut would.
 func (s *Service) Kill() error {
-	defer s.log.Close() //nolint:errcheck // it is trothd's log, not ours
+	defer func() { _ = s.log.Close() }() // it is trothd's log, not ours
 	if err := s.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("kill trothd: %w", err)
 	}

@@ -21,7 +21,7 @@ type story struct {
 func newStory(out io.Writer) *story { return &story{out: out, start: time.Now()} }
 
 func (s *story) printf(format string, args ...any) {
-	fmt.Fprintf(s.out, format, args...) //nolint:errcheck // a closed terminal is no reason to stop
+	fmt.Fprintf(s.out, format, args...)
 }
 
 func (s *story) act(title, proves string) {

@@ -1,12 +1,12 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Builds the Vault server that the tests run against into .cache/bin/vault.
 # The first build takes about 12 minutes on two cores and several gigabytes of
 # Go's build cache; afterwards this does nothing until go.mod or go.sum here
 # change. Vault is under the BUSL: it is a test tool, never linked or shipped.
 set -eu
 
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-root=$(CDPATH= cd -- "$here/../.." && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH='' cd -- "$here/../.." && pwd)
 out=$root/.cache/bin/vault
 
 if [ -x "$out" ] && [ "$out" -nt "$here/go.mod" ] && [ "$out" -nt "$here/go.sum" ]; then

@@ -231,8 +231,10 @@ func TestAttack_T6_OtherContentNeverGetsTheName(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.WriteHeader(200)
 		}, client.CodeUnreachable},
-		"redirect to nowhere":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", 302) }, client.CodeUnreachable},
-		"redirect in a circle": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, client.CodeUnreachable},
+		"redirect to nowhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		}, client.CodeUnreachable},
+		"redirect in a circle": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, client.CodeUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, d, dest := withImage(t, content)

@@ -133,9 +133,10 @@ func TestAttack_T1_DuplicateKeysMeetAThreshold(t *testing.T) {
 		role := h.root.Signed.Roles[metadata.TIMESTAMP]
 		role.KeyIDs, role.Threshold = []string{id, twin}, 2
 		h.bumpRoot()
-		data := signed(t, h.timestamp, signer)
+		signed(t, h.timestamp, signer)
 		h.timestamp.Signatures = append(h.timestamp.Signatures, metadata.Signature{KeyID: twin, Signature: h.timestamp.Signatures[0].Signature})
-		if data, err = h.timestamp.ToBytes(false); err != nil {
+		data, err := h.timestamp.ToBytes(false)
+		if err != nil {
 			t.Fatal(err)
 		}
 		h.put("/metadata/timestamp.json", data)

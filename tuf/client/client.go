@@ -68,7 +68,7 @@ type Client struct {
 // root.
 func New(cfg Config) (*Client, error) {
 	if cfg.Dir == "" {
-		return nil, fail(CodeStorage, "configuration", errors.New("Dir is required"))
+		return nil, fail(CodeStorage, "configuration", errors.New("no Dir is set"))
 	}
 	for _, base := range []string{cfg.MetadataURL, cfg.TargetsURL} {
 		if dir, ok := strings.CutPrefix(base, "file://"); ok && !filepath.IsAbs(dir) {

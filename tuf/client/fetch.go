@@ -90,7 +90,7 @@ func (c *Client) open(ctx context.Context, base string, at location, offset int6
 	}
 	a, err := readAnswer(resp, offset)
 	if err != nil {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		return nil, err
 	}
 	return a, nil
@@ -158,7 +158,7 @@ func openFile(dir, name string, offset int64) (*answer, error) {
 		_, err = f.Seek(offset, io.SeekStart)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("open file: %w", err)
 	}
 	return &answer{body: f, offset: offset, total: info.Size()}, nil

@@ -56,20 +56,22 @@ type Config struct {
 
 // Limits of requests.
 const (
-	maxBody          = 1 << 20  // bytes, unless a route says otherwise
-	maxEvidenceBody  = 32 << 20 // bytes; holds measurement logs in base64
-	maxEvidenceCalls = 64       // at once
-	enrollRate       = 50       // per second and address
-	enrollBurst      = 200
+	maxBody         = 1 << 20  // bytes, unless a route says otherwise
+	maxEvidenceBody = 32 << 20 // bytes; holds measurement logs in base64
+	maxCheckIns     = 64       // at once
+	maxEnrolments   = 16       // at once; apart, because anybody may try to enrol
+	enrollRate      = 50       // per second and address
+	enrollBurst     = 200
 )
 
 type edge struct {
 	Config
-	api      huma.API
-	mux      *http.ServeMux
-	evidence chan struct{} // a place for each call that carries evidence
-	enrolls  *perAddress
-	guesses  *perAddress // wrong tokens
+	api       huma.API
+	mux       *http.ServeMux
+	checkIns  chan struct{} // a place for each call that carries evidence
+	enrolling chan struct{} // likewise
+	enrolls   *perAddress
+	guesses   *perAddress // wrong tokens
 }
 
 // New returns the handler of the whole service.
@@ -85,7 +87,8 @@ func New(c Config) http.Handler {
 		"device": {Type: "mutualTLS"},
 	}
 	e := &edge{
-		Config: c, mux: mux, api: humago.New(mux, config), evidence: make(chan struct{}, maxEvidenceCalls),
+		Config: c, mux: mux, api: humago.New(mux, config),
+		checkIns: make(chan struct{}, maxCheckIns), enrolling: make(chan struct{}, maxEnrolments),
 		enrolls: newPerAddress(enrollRate, enrollBurst), guesses: newPerAddress(rate.Every(time.Second), 10),
 	}
 	e.deviceRoutes()

@@ -90,15 +90,18 @@ func (e *edge) limit(l *perAddress) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-// heavy bounds how many requests that carry evidence are worked on at once.
-func (e *edge) heavy(ctx huma.Context, next func(huma.Context)) {
-	select {
-	case e.evidence <- struct{}{}:
-		defer func() { <-e.evidence }()
-		next(ctx)
-	default:
-		p := newProblem(http.StatusServiceUnavailable, "busy", "the service appraises as much evidence as it can: try again")
-		p.retryAfter = 2
-		e.deny(ctx, p)
+// heavy bounds how many requests that carry evidence are received and worked on
+// at once.
+func (e *edge) heavy(places chan struct{}) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next(ctx)
+		default:
+			p := newProblem(http.StatusServiceUnavailable, "busy", "the service appraises as much evidence as it can: try again")
+			p.retryAfter = 2
+			e.deny(ctx, p)
+		}
 	}
 }

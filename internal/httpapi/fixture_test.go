@@ -330,3 +330,14 @@ func selfSigned(t *testing.T, id fleet.DeviceID) credential {
 	}
 	return credential{cert: &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}
 }
+
+// local calls the handler without a network, as from the address.
+func (s *service) local(method, path, body, from string) answer {
+	s.t.Helper()
+	req := httptest.NewRequestWithContext(s.t.Context(), method, path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	req.RemoteAddr = from
+	rec := httptest.NewRecorder()
+	s.handler.ServeHTTP(rec, req)
+	return answer{rec.Code, rec.Header(), rec.Body.Bytes()}
+}

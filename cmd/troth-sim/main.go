@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,6 +21,8 @@ const usage = `troth-sim runs simulated devices: a software TPM each, measured b
 Usage:
   troth-sim demo [--dir DIR] [--bin DIR] [--keep]
         the main job, start to end; the exit status says whether all of it held
+  troth-sim run --dir DIR --model M --image FILE --server URL --server-ca FILE --tuf-root FILE [--count N]
+        N devices of a model, until told to stop
   troth-sim image --model M --version V --out FILE
         a firmware image, and its reference values in FILE.pcrs.json
 `
@@ -39,6 +42,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "demo":
 		err = demo(ctx, args, stdout, stderr)
+	case "run":
+		err = devices(ctx, args, stdout, stderr)
 	case "image":
 		err = image(args, stderr)
 	case "help", "-h", "--help":
@@ -85,6 +90,29 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return sim.Demo(ctx, c)
+}
+
+func devices(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	c := sim.RunConfig{Out: stdout, Log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))}
+	f := flag.NewFlagSet("troth-sim run", flag.ContinueOnError)
+	f.StringVar(&c.Dir, "dir", "", "`directory` of the devices; must not exist")
+	f.IntVar(&c.Count, "count", 1, "`number` of devices")
+	f.StringVar(&c.Model, "model", "", "hardware `model`")
+	f.StringVar(&c.Image, "image", "", "`file` of the firmware that the factory installs")
+	f.Uint64Var(&c.Counter, "counter", 1, "release counter of that firmware")
+	f.StringVar(&c.Server, "server", "", "base `URL` of trothd")
+	f.StringVar(&c.ServerCA, "server-ca", "", "PEM `file` of the CA of trothd's certificate")
+	f.StringVar(&c.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust")
+	if err := parse(f, args, stderr); err != nil {
+		return err
+	}
+	for _, v := range []string{c.Dir, c.Model, c.Image, c.Server, c.ServerCA, c.TUFRoot} {
+		if v == "" {
+			fmt.Fprintln(stderr, "troth-sim run: --dir, --model, --image, --server, --server-ca and --tuf-root are needed")
+			return errUsage
+		}
+	}
+	return sim.Run(ctx, c)
 }
 
 // besides is the directory of this program.

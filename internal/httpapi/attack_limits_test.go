@@ -32,7 +32,6 @@ func TestAttack_S2_TooLargeBody(t *testing.T) {
 		{"/v1/manufacturers", admin, mebi},
 		{"/v1/registrations", admin, 8 * mebi},
 		{"/v1/device/renew", cert, mebi},
-		{"/v1/enrollments/x/complete", credential{}, 32 * mebi},
 		{"/v1/device/check-in", cert, 32 * mebi},
 	}
 	for _, tt := range tests {

@@ -84,7 +84,7 @@ type FirmwareConfig struct {
 	// the service re-signs the repository before it expires. DataDir/tuf-keys is
 	// used where it exists; without keys somebody else must re-sign.
 	OnlineKeys string   `json:"online_keys"`
-	Refresh    Duration `json:"refresh"` // between reads of the repository; 1m
+	Refresh    Duration `json:"refresh"` // between reads of the repository; 10s
 }
 
 // Duration is written as in Go: 90s, 5m, 24h.
@@ -146,7 +146,7 @@ func (c Config) complete() (Config, error) {
 	c.CheckIn.Fresh = or(c.CheckIn.Fresh, c.CheckIn.Interval*5/2)
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
-	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(time.Minute))
+	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(10*time.Second))
 	return c, c.validate()
 }
 

@@ -94,6 +94,9 @@ func New(c Config) http.Handler {
 	e.deviceRoutes()
 	e.operatorRoutes()
 	e.fileRoutes()
+	// Errors have our own form, not huma's, which it documents all the same.
+	delete(e.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	delete(e.api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
 	return e.envelope(served(mux))
 }
 

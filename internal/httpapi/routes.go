@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"troth/internal/api"
 	"troth/internal/fleet"
 )
 
@@ -46,7 +48,10 @@ func register[I, O any](e *edge, op huma.Operation, h func(context.Context, *I) 
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
 	}
-	op.Errors = []int{400, 401, 403, 404, 409, 429, 500, 503}
+	op.Responses = map[string]*huma.Response{"default": {
+		Description: "Every refusal and failure, of whatever status",
+		Content:     map[string]*huma.MediaType{api.ProblemType: {Schema: e.problemSchema()}},
+	}}
 	huma.Register(e.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
@@ -54,6 +59,11 @@ func register[I, O any](e *edge, op huma.Operation, h func(context.Context, *I) 
 		}
 		return out, nil
 	})
+}
+
+// problemSchema is the one form of errors, in the OpenAPI document.
+func (e *edge) problemSchema() *huma.Schema {
+	return e.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.Problem](), true, "Problem")
 }
 
 // fail renders an error, and logs what the answer keeps to itself.

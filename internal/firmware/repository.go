@@ -35,6 +35,7 @@ type Repository struct {
 	refresh sync.Mutex
 	updater *client.Client // nil until the repository exists
 	current atomic.Pointer[fleet.Catalog]
+	loaded  atomic.Bool
 }
 
 // NewRepository returns the repository. Its catalogue is empty, and so matches
@@ -44,6 +45,10 @@ func NewRepository(c Config) *Repository {
 	r.current.Store(&fleet.Catalog{})
 	return r
 }
+
+// Loaded reports whether a Refresh has succeeded. Until then the catalogue says
+// nothing of what is published.
+func (r *Repository) Loaded() bool { return r.loaded.Load() }
 
 // Catalog is the set of releases that the last successful Refresh read.
 func (r *Repository) Catalog() fleet.Catalog { return *r.current.Load() }
@@ -55,6 +60,7 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	r.refresh.Lock()
 	defer r.refresh.Unlock()
 	if _, err := os.Stat(r.firstRoot()); errors.Is(err, fs.ErrNotExist) {
+		r.loaded.Store(true)
 		return nil
 	}
 	signErr := r.resign()
@@ -103,6 +109,7 @@ func (r *Repository) read(ctx context.Context) error {
 		}
 	}
 	r.current.Store(&next)
+	r.loaded.Store(true)
 	return nil
 }
 

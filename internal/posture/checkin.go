@@ -47,6 +47,11 @@ func (s *Service) CheckIn(ctx context.Context, c CheckIn) (Answer, error) {
 
 func (s *Service) tryCheckIn(ctx context.Context, c CheckIn) (Answer, error) {
 	now := s.Now()
+	// Judged by a catalogue that is not read yet, every device would run firmware
+	// that nobody published.
+	if s.Loaded != nil && !s.Loaded() {
+		return Answer{}, fleet.Errorf(fleet.Unavailable, "firmware_unavailable", "the catalogue of published firmware is not read yet: try again")
+	}
 	d, err := s.Store.Device(ctx, c.Device)
 	if err != nil {
 		return Answer{}, err

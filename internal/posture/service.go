@@ -51,6 +51,7 @@ type Config struct {
 	Store    Store
 	Policy   Policy
 	Releases Releases
+	Loaded   func() bool // whether Releases was read since the start; nil: it was
 	Rollouts Rollouts
 	Nonces   *nonce.Issuer
 	Interval time.Duration // between two check-ins of a device

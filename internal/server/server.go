@@ -114,7 +114,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	})
 	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})
 	s.posture = posture.New(posture.Config{
-		Store: s.store, Policy: engine, Releases: s.firmware, Rollouts: s.rollouts, Nonces: nonces,
+		Store: s.store, Policy: engine, Releases: s.firmware, Loaded: s.firmware.Loaded, Rollouts: s.rollouts, Nonces: nonces,
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
@@ -188,6 +188,7 @@ func (s *Service) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	s.prepare(ctx)
 	if err := s.greet(ctx, out, listener.Addr()); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -213,6 +214,18 @@ func (s *Service) Run(ctx context.Context, out io.Writer) error {
 		group.Go(func() error { return s.repeat(ctx, job) })
 	}
 	return group.Wait()
+}
+
+// prepare reads what the first requests need, so that devices which come right
+// after a restart are not turned away. What is away is tried again by its job.
+func (s *Service) prepare(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for _, read := range []func(context.Context) error{s.firmware.Refresh, s.identity.refresh} {
+		if err := read(ctx); err != nil {
+			s.log.WarnContext(ctx, "not ready at the start", "error", err)
+		}
+	}
 }
 
 // greet says where the service is and, until somebody has logged in, with which

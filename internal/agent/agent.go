@@ -132,7 +132,7 @@ func (a *Agent) loop(ctx context.Context) error {
 
 // turn is one pass: it returns how long to wait for the next.
 func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
-	if a.session == nil {
+	if a.session == nil || !a.Now().Before(a.session.credential.NotAfter) {
 		if err := a.connect(ctx); err != nil {
 			return 0, err
 		}
@@ -158,7 +158,7 @@ func (a *Agent) heal(err error) error {
 	switch api.CodeOf(err) {
 	case "log_required":
 		a.held = map[string]bool{}
-	case "certificate_unknown", "certificate_revoked", "certificate_required", "device_unknown":
+	case "certificate_unknown", "certificate_revoked", "certificate_required", "certificate_expired", "device_unknown":
 		a.session = nil
 		return errors.Join(err, a.state.forgetCredential())
 	}

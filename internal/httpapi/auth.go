@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -64,6 +65,10 @@ func (e *edge) identify(r *http.Request) (caller, error) {
 		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_required", "this needs the device's client certificate: enrol first")
 	}
 	leaf := r.TLS.VerifiedChains[0][0]
+	// TLS looks at the time once, and a connection may outlive its certificate.
+	if e.Now().After(leaf.NotAfter) {
+		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_expired", "the certificate ended at %s: enrol again", leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
 	record, err := e.Records.CertificateBySerial(r.Context(), serialOf(leaf))
 	if fleet.IsKind(err, fleet.NotFound) {
 		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_unknown", "the certificate is not on record here: enrol again")

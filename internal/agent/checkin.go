@@ -103,7 +103,7 @@ func (a *Agent) log(path string) (*api.Log, [sha256.Size]byte, error) {
 		return nil, [sha256.Size]byte{}, nil
 	}
 	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(content) == 0 {
 		return nil, [sha256.Size]byte{}, nil // the service sees that there is none
 	}
 	if err != nil {

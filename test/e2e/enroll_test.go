@@ -146,7 +146,7 @@ func TestAttack_K2_WrongSecretBurnsTheChallenge(t *testing.T) {
 	a := newAttacker(t, s)
 	for name, wrong := range map[string]func([]byte) []byte{
 		"one bit":  func(b []byte) []byte { b = bytes.Clone(b); b[31] ^= 1; return b },
-		"empty":    func([]byte) []byte { return []byte{} },
+		"zero":     func([]byte) []byte { return make([]byte, 32) },
 		"cut":      func(b []byte) []byte { return b[:31] },
 		"extended": func(b []byte) []byte { return append(bytes.Clone(b), 0) },
 	} {

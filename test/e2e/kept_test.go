@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"path/filepath"
+	"strings"
 	"testing"
 
-	_ "modernc.org/sqlite" // the driver that the store uses
+	_ "github.com/jackc/pgx/v5/stdlib" // the drivers that the store uses
+	_ "modernc.org/sqlite"
 
 	"troth/internal/api"
 	"troth/internal/fleet"
@@ -26,15 +27,19 @@ type kept struct {
 	Challenges   int // that wait for an answer
 }
 
-// kept reads what the service remembers of the device, from its SQLite file
-// beside the running process.
+// kept reads what the service remembers of the device from its database, beside
+// the running process.
 func (s *service) kept(t testing.TB, id string) kept {
 	t.Helper()
-	st := must(store.Open(t.Context(), "sqlite:"+s.path("data", "troth.db")))(t)
-	defer st.Close()
+	driver, dsn := "pgx", s.dsn
+	if path, ok := strings.CutPrefix(s.dsn, "sqlite:"); ok {
+		driver, dsn = "sqlite", path
+	}
+	st := must(store.Open(t.Context(), s.dsn))(t)
+	defer st.Close() //nolint:errcheck // only read
 	k := keptIn(t, st, fleet.DeviceID(id))
-	db := must(sql.Open("sqlite", filepath.Join(s.dir, "data", "troth.db")))(t)
-	defer db.Close()
+	db := must(sql.Open(driver, dsn))(t)
+	defer db.Close() //nolint:errcheck // only read
 	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM enrollments WHERE device = $1", id).Scan(&k.Challenges); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ const (
 type service struct {
 	dir     string // configuration, log; data/ is the service's own
 	config  string
+	dsn     string       // of its database, for a look beside it
 	process *sim.Service // nil: not running
 	admin   *api.Client
 	caFile  string
@@ -42,7 +43,7 @@ const quick = "check_in: {interval: 1s, fresh: 3s, sweep: 1s}\nfirmware: {refres
 // startService makes a service in dir that has published the factory's
 // firmware. More is YAML that is added to its configuration.
 func startService(dir, more string) (*service, error) {
-	s := &service{dir: dir, config: filepath.Join(dir, "troth.yaml")}
+	s := &service{dir: dir, config: filepath.Join(dir, "troth.yaml"), dsn: "sqlite:" + filepath.Join(dir, "data", "troth.db")}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

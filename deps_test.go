@@ -74,7 +74,7 @@ var allowed = map[string]string{
 	"internal/web":      "internal/fleet " + services,
 	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
-	"internal/cli":      "attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
+	"internal/cli":      "internal/atomicfile attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
 	"internal/server":   all,
 
 	"cmd/trothd":      "internal/server internal/version",

@@ -1,24 +1,32 @@
-// Package atomicfile replaces small files so that a power cut leaves the old
-// content or the new one, and never a part.
+// Package atomicfile replaces files so that a power cut leaves the old content
+// or the new one, and never a part.
 package atomicfile
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
 
-// Write replaces the file at path with content: temporary file, fsync, rename,
-// fsync of the directory, which must exist.
+// Write replaces the file at path with content. Its directory must exist.
 func Write(path string, content []byte, mode os.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	return WriteFrom(path, mode, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// WriteFrom is Write for content that is produced as it is written: temporary
+// file, fsync, rename, fsync of the directory. Where write fails, its error is
+// in the one returned, and the file stays as it was.
+func WriteFrom(path string, mode os.FileMode, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
+	defer os.Remove(f.Name()) // gone already where all went well
+	if err = write(f); err == nil {
 		err = f.Chmod(mode)
 	}
 	if err == nil {
@@ -31,7 +39,7 @@ func Write(path string, content []byte, mode os.FileMode) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = syncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -44,6 +52,6 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close() //nolint:errcheck // only synced
+	defer func() { _ = d.Close() }() // only synced
 	return d.Sync()
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+	"troth/internal/atomicfile"
 
 	"sigs.k8s.io/yaml"
 )
@@ -91,46 +92,12 @@ func (a *app) saveConfig(c config) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return failf(exitUndecided, codeConfig, "contexts cannot be kept: %s", err)
 	}
-	err = writeWhole(path, 0o600, func(w io.Writer) error {
+	err = atomicfile.WriteFrom(path, 0o600, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})
 	if err != nil {
 		return failf(exitUndecided, codeConfig, "contexts cannot be kept: %s", err)
-	}
-	return nil
-}
-
-// writeWhole writes a file that afterwards is there whole, or as it was before.
-func writeWhole(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		_ = dir.Sync() // not every file system can; the rename is whole anyway
-		_ = dir.Close()
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"troth/internal/api"
+	"troth/internal/atomicfile"
 	"troth/internal/fleet"
 )
 
@@ -153,7 +154,7 @@ func (a *app) checkConfigPlace() (string, error) {
 		return "", failf(exitUndecided, codeConfig, "contexts cannot be kept: %s", err)
 	}
 	probe := path + ".probe"
-	if err := writeWhole(probe, 0o600, func(io.Writer) error { return nil }); err != nil {
+	if err := atomicfile.WriteFrom(probe, 0o600, func(io.Writer) error { return nil }); err != nil {
 		return "", failf(exitUndecided, codeConfig, "contexts cannot be kept: %s", err)
 	}
 	if err := os.Remove(probe); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"troth/internal/api"
+	"troth/internal/atomicfile"
 )
 
 // reportWritten is the answer of a report that went to a file.
@@ -66,7 +67,7 @@ func (a *app) compliance(ctx context.Context, format, output string) error {
 		return err
 	}
 	var remote error
-	err = writeWhole(output, 0o644, func(w io.Writer) error {
+	err = atomicfile.WriteFrom(output, 0o644, func(w io.Writer) error {
 		remote = client.Copy(ctx, path, w)
 		return remote
 	})

@@ -60,6 +60,11 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	r.refresh.Lock()
 	defer r.refresh.Unlock()
 	if _, err := os.Stat(r.firstRoot()); errors.Is(err, fs.ErrNotExist) {
+		// One that was read before and is gone is not an empty one: a directory that
+		// is not mounted must not make every release unknown.
+		if _, err := os.Stat(r.memory()); err == nil {
+			return fmt.Errorf("refresh firmware catalogue: %s holds no repository any more", r.Dir)
+		}
 		r.loaded.Store(true)
 		return nil
 	}
@@ -69,6 +74,9 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	}
 	return signErr
 }
+
+// memory is where the client keeps the metadata that it accepted.
+func (r *Repository) memory() string { return filepath.Join(r.TrustDir, "metadata") }
 
 func (r *Repository) firstRoot() string { return filepath.Join(r.Dir, "metadata", "1.root.json") }
 
@@ -129,7 +137,7 @@ func (r *Repository) open() (*client.Client, error) {
 		return nil, fmt.Errorf("read first TUF root: %w", err)
 	}
 	updater, err := client.New(client.Config{
-		Dir: filepath.Join(r.TrustDir, "metadata"), Root: root, Now: r.Now, UserAgent: "trothd",
+		Dir: r.memory(), Root: root, Now: r.Now, UserAgent: "trothd",
 		MetadataURL: "file://" + filepath.Join(r.Dir, "metadata"), TargetsURL: "file://" + filepath.Join(r.Dir, "targets"),
 	})
 	if err != nil {

@@ -70,6 +70,9 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
+	if e.Name, err = s.freeName(ctx, device, e.Name); err != nil {
+		return Credential{}, err
+	}
 	device = enrolled(device, e, spki, now)
 	return s.issue(ctx, device, request, fleet.Change{
 		Decisions: []fleet.Decision{decision.Decision},
@@ -126,6 +129,24 @@ func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device
 	}
 	decision, input, err := evidence.Record("enroll", e.Device, in, answer)
 	return decided{Decision: decision, input: input, reason: answer.Reason}, err
+}
+
+// freeName is the name that a device claims, unless another device has it: a
+// claim takes no name away, and a taken one is no reason to refuse.
+func (s *Service) freeName(ctx context.Context, d fleet.Device, claimed string) (string, error) {
+	if d.Name != "" || claimed == "" {
+		return "", nil
+	}
+	holders, err := s.Store.Devices(ctx, fleet.DeviceFilter{Name: claimed})
+	if err != nil {
+		return "", err
+	}
+	for _, h := range holders {
+		if h.ID != d.ID && h.Lifecycle != fleet.Retired {
+			return "", nil
+		}
+	}
+	return claimed, nil
 }
 
 // enrolled is the device as it stands after its enrolment. What an operator

@@ -23,6 +23,7 @@ import (
 // Store is what enrolment needs to remember.
 type Store interface {
 	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
+	Devices(ctx context.Context, f fleet.DeviceFilter) ([]fleet.Device, error)
 	Manufacturers(ctx context.Context) ([]fleet.Manufacturer, error)
 	// SaveEnrollment keeps a challenge until it is taken or expires.
 	SaveEnrollment(ctx context.Context, e fleet.Enrollment) error

@@ -46,8 +46,11 @@ func (s *Service) issue(ctx context.Context, d fleet.Device, r ca.Request, chang
 // fail closes an intent that the CA did not fulfil.
 func (s *Service) fail(ctx context.Context, intent fleet.Certificate, cause error) error {
 	intent.State, intent.Reason, intent.EndedAt = fleet.CertificateFailed, "the CA did not sign", s.Now()
-	if errors.Is(cause, ca.ErrAmbiguous) {
+	switch {
+	case errors.Is(cause, ca.ErrAmbiguous):
 		intent.State, intent.Reason = fleet.CertificateInDoubt, "the CA's answer was lost: it may have signed"
+	case errors.Is(cause, ca.ErrMisissued):
+		intent.State, intent.Reason = fleet.CertificateInDoubt, "the CA signed something else than was asked for; its revocation was requested"
 	}
 	// Where this write fails too, Sweep closes the intent later.
 	_ = s.Store.Apply(context.WithoutCancel(ctx), fleet.Change{Certificates: []fleet.Certificate{intent}})

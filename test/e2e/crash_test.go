@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"

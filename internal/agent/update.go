@@ -211,8 +211,15 @@ func (a *Agent) updater() (*client.Client, error) {
 	})
 }
 
+// errUntold says that the service did not take the news of an update, which is
+// well itself.
+var errUntold = errors.New("progress was not told")
+
 // resumable reports whether a later attempt continues where this one ended.
 func resumable(err error) bool {
+	if errors.Is(err, errUntold) {
+		return true
+	}
 	switch client.Code(err) {
 	case client.CodeUnreachable, client.CodeSlow, client.CodeTruncated:
 		return true
@@ -235,6 +242,8 @@ func (a *Agent) tell(ctx context.Context, state fleet.MemberState, version strin
 		return err
 	}
 	a.Log.Info("update", "state", string(state), "version", version)
-	_, err := a.checkIn(ctx)
-	return err
+	if _, err := a.checkIn(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errUntold, err)
+	}
+	return nil
 }

@@ -42,6 +42,9 @@ var statusOf = map[fleet.Kind]int{
 	fleet.Unavailable:  http.StatusServiceUnavailable,
 }
 
+// retryAfter is when to come back to a dependency that is away, in seconds.
+const retryAfter = 5
+
 // render turns any error into a problem. What is internal stays internal: the
 // cause is logged, and the answer names only the request.
 func render(err error) problem {
@@ -55,7 +58,7 @@ func render(err error) problem {
 	}
 	p = newProblem(statusOf[e.Kind], e.Code, e.Message)
 	if e.Kind == fleet.Unavailable {
-		p.retryAfter = 5
+		p.retryAfter = retryAfter
 	}
 	return p
 }
@@ -103,6 +106,9 @@ func transformProblem(ctx huma.Context, _ string, v any) (any, error) {
 func writeProblem(w http.ResponseWriter, r *http.Request, status int, p *api.Problem) {
 	p.Type, p.Title, p.Status, p.RequestID = "about:blank", http.StatusText(status), status, requestID(r.Context())
 	w.Header().Set("Content-Type", api.ProblemType)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(p)
 }

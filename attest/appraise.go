@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"github.com/google/go-tpm/tpm2"
+
+	"troth/attest/eventlog"
+	"troth/attest/ima"
 )
 
 // Appraise verifies evidence against an expectation. It always returns a result;
@@ -14,7 +17,7 @@ import (
 func Appraise(e Evidence, want Expectation) Result {
 	a := appraisal{evidence: e, want: want, result: Result{Problems: []Problem{}, PCRs: PCRs{}}}
 	if a.quote() {
-		a.result.PCRs = e.PCRs.clone()
+		a.result.PCRs = a.evidence.PCRs.clone()
 		a.logs()
 	}
 	a.result.Verified = !a.failed
@@ -29,6 +32,11 @@ type appraisal struct {
 	selection selection // as signed
 	result    Result
 	failed    bool
+
+	log     *eventlog.Log // see parsedLog
+	logErr  error
+	list    *ima.List // see parsedList
+	listErr error
 }
 
 func (a *appraisal) fail(code, format string, args ...any) {
@@ -143,7 +151,13 @@ func (a *appraisal) values(attested *tpm2.TPMSAttest, hash crypto.Hash) bool {
 		a.fail(CodeSelectionMismatch, "signed selection: %v", err)
 		return false
 	}
-	if !a.selected() || !a.exactly() {
+	if !a.selected() {
+		return false
+	}
+	if len(a.evidence.PCRs) == 0 && (a.evidence.EventLog != nil || a.evidence.IMA != nil) && !a.derive(hash, info.PCRDigest.Buffer) {
+		return false
+	}
+	if !a.exactly() {
 		return false
 	}
 	if subtle.ConstantTimeCompare(a.selection.digest(hash, a.evidence.PCRs), info.PCRDigest.Buffer) != 1 {

@@ -45,7 +45,7 @@ func TestAppraiseWholeBoot(t *testing.T) {
 	if s == nil || !s.Enabled || !slices.Equal(s.DB, []string{signer}) || !slices.Equal(s.DBX, []string{strings.Repeat("00", 32)}) {
 		t.Errorf("secure boot: %+v", s)
 	}
-	if r.IMA == nil || *r.IMA != (attest.IMAResult{Entries: 2, Replayed: true}) {
+	if r.IMA == nil || *r.IMA != (attest.IMAResult{Entries: 2, Replayed: true, BootAggregate: attest.BootAggregateVerified}) {
 		t.Errorf("IMA: %+v", r.IMA)
 	}
 	if r.Clock == nil || *r.Clock != (attest.Clock{ResetCount: 7, RestartCount: 2, Clock: 123456, Safe: true}) {

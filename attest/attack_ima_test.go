@@ -53,7 +53,7 @@ func TestAttack_L5_ListRunsAhead(t *testing.T) {
 	e.IMA = d.ima
 	r := attest.Appraise(e, d.want())
 	accepted(t, r)
-	if *r.IMA != (attest.IMAResult{Entries: 2, Replayed: true, Ahead: 1}) {
+	if *r.IMA != (attest.IMAResult{Entries: 2, Replayed: true, Ahead: 1, BootAggregate: attest.BootAggregateVerified}) {
 		t.Errorf("IMA %+v", r.IMA)
 	}
 }
@@ -80,7 +80,7 @@ func TestAttack_L5_ViolationsAreExplicit(t *testing.T) {
 	d.file("/usr/bin/after", "after")
 	r := d.appraise(t)
 	accepted(t, r)
-	if *r.IMA != (attest.IMAResult{Entries: 4, Violations: 1, Replayed: true}) {
+	if *r.IMA != (attest.IMAResult{Entries: 4, Violations: 1, Replayed: true, BootAggregate: attest.BootAggregateVerified}) {
 		t.Errorf("IMA %+v", r.IMA)
 	}
 	// An entry cannot be passed off as a violation, nor a violation as nothing.
@@ -92,7 +92,11 @@ func TestAttack_L5_ViolationsAreExplicit(t *testing.T) {
 func TestAttack_L5_PaddedSHA1(t *testing.T) {
 	d := booted(t)
 	value := make([]byte, 48)
-	for _, f := range [][2]string{{"boot_aggregate", "aggregate"}, {"/usr/bin/init", "init"}} {
+	var values []byte
+	for pcr := range 10 {
+		values = append(values, d.pcrs["sha256"][pcr]...)
+	}
+	for _, f := range [][2]string{{"boot_aggregate", string(values)}, {"/usr/bin/init", "init"}} {
 		digest := hashed("sha1", templateNG(hashed("sha256", []byte(f[1])), f[0]))
 		value = hashed("sha384", value, digest, make([]byte, 28))
 	}

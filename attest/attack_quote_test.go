@@ -64,7 +64,7 @@ func TestAttack_Q2_ValuesNotCovered(t *testing.T) {
 	e := d.evidence(t)
 	e.PCRs = attest.PCRs{"sha256": d.pcrs["sha256"]}
 	refused(t, attest.Appraise(e, d.want()), attest.CodePCRsMissing)
-	e.PCRs = nil
+	e.PCRs, e.EventLog, e.IMA = nil, nil, nil
 	refused(t, attest.Appraise(e, d.want()), attest.CodePCRsMissing)
 
 	e.PCRs = attest.PCRs{"sha256": {}, "sha384": d.pcrs["sha384"]}

@@ -12,7 +12,10 @@ type Evidence struct {
 	Quote []byte
 	// Signature is the TPMT_SIGNATURE over the TPMS_ATTEST; at most 2 KiB.
 	Signature []byte
-	// PCRs are the values of exactly the quoted PCRs.
+	// PCRs are the values of exactly the quoted PCRs. Where there are none and a
+	// log is given, they are what the logs replay to, and reset values for PCRs
+	// that no log extends: only a quote that the logs explain completely then
+	// verifies.
 	PCRs PCRs
 	// EventLog is the firmware's log, at most eventlog.MaxSize; nil: none given.
 	EventLog []byte
@@ -67,7 +70,8 @@ type EventLogResult struct {
 	// Replayed: every quoted PCR that the log covers replays to its quoted value.
 	Replayed bool `json:"replayed"`
 	// UnexplainedPCRs lists quoted PCRs of 0 to 9 and 11 to 15 that no event
-	// covers and that are not at their reset value.
+	// covers and that are not at their reset value. One of 0 to 7 is an error:
+	// only firmware extends them, and it logs what it extends.
 	UnexplainedPCRs []int `json:"unexplained_pcrs"`
 	// BootLoaders, CommandLines and SCRTMVersion come only from PCRs that the
 	// quote covers, the log replays to, and that have no finding.
@@ -89,7 +93,24 @@ type IMAResult struct {
 	Replayed bool `json:"replayed"`
 	// Ahead counts the entries after those that the quote covers.
 	Ahead int `json:"ahead,omitempty"`
+	// BootAggregate says whether the list's first entry is the hash of the quoted
+	// PCRs that the firmware and the boot loader measured into.
+	BootAggregate BootAggregate `json:"boot_aggregate,omitempty"`
 }
+
+// BootAggregate is the outcome of comparing IMA's boot_aggregate.
+type BootAggregate string
+
+// Outcomes; empty where the list has no entries, or continues an earlier one, or
+// an error was found before.
+const (
+	BootAggregateVerified BootAggregate = "verified"
+	// BootAggregateUnknown: the quote does not cover all of its PCRs in its bank.
+	BootAggregateUnknown  BootAggregate = "unknown"
+	BootAggregateMismatch BootAggregate = "mismatch"
+	// BootAggregateAbsent: the first entry is something else.
+	BootAggregateAbsent BootAggregate = "absent"
+)
 
 // Clock is the TPM's clock as quoted (Part 2, TPMS_CLOCK_INFO).
 type Clock struct {

@@ -23,10 +23,26 @@ func (a *appraisal) logs() {
 	}
 }
 
+// parsedLog reads the event log once, however often it is asked for.
+func (a *appraisal) parsedLog() (*eventlog.Log, error) {
+	if a.log == nil && a.logErr == nil {
+		a.log, a.logErr = eventlog.Parse(a.evidence.EventLog)
+	}
+	return a.log, a.logErr
+}
+
+// parsedList is parsedLog for the IMA list.
+func (a *appraisal) parsedList() (*ima.List, error) {
+	if a.list == nil && a.listErr == nil {
+		a.list, a.listErr = ima.Parse(a.evidence.IMA)
+	}
+	return a.list, a.listErr
+}
+
 // eventLog replays the log into every quoted bank that it has, and returns the
 // replayed values.
 func (a *appraisal) eventLog() map[string]map[int][]byte {
-	log, err := eventlog.Parse(a.evidence.EventLog)
+	log, err := a.parsedLog()
 	if err != nil {
 		a.fail(CodeEventLogMalformed, "%v", err)
 		a.result.EventLog = &EventLogResult{UnexplainedPCRs: []int{}}
@@ -42,7 +58,11 @@ func (a *appraisal) eventLog() map[string]map[int][]byte {
 	out.Replayed = true
 	out.UnexplainedPCRs = a.unexplained(log, replay)
 	for _, pcr := range out.UnexplainedPCRs {
-		a.warn(CodeUnexplainedPCR, "PCR %d is not at its reset value, and no event explains it", pcr)
+		say := a.warn
+		if pcr <= 7 {
+			say = a.fail
+		}
+		say(CodeUnexplainedPCR, "PCR %d is not at its reset value, and no event explains it", pcr)
 	}
 	findings, facts := log.Examine(covered)
 	a.findings(findings)
@@ -156,7 +176,7 @@ func findingCode(k eventlog.Kind) string {
 func (a *appraisal) ima(replay map[string]map[int][]byte) {
 	out := &IMAResult{}
 	a.result.IMA = out
-	list, err := ima.Parse(a.evidence.IMA)
+	list, err := a.parsedList()
 	if err != nil {
 		a.fail(CodeIMAMalformed, "%v", err)
 		return
@@ -186,4 +206,5 @@ func (a *appraisal) ima(replay map[string]map[int][]byte) {
 		return
 	}
 	out.Replayed = true
+	out.BootAggregate = a.bootAggregate(list)
 }

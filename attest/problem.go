@@ -95,7 +95,7 @@ const (
 	CodeSeparatorInvalid = "separator_invalid"
 	// CodeEventOutOfPlace: an event type is unknown or not allowed in its PCR, which yields no facts. A warning.
 	CodeEventOutOfPlace = "event_out_of_place"
-	// CodeUnexplainedPCR: no event explains a quoted PCR that is not at its reset value. A warning.
+	// CodeUnexplainedPCR: no event explains a quoted PCR that is not at its reset value. An error for PCR 0 to 7, a warning for others.
 	CodeUnexplainedPCR = "unexplained_pcr"
 
 	// CodeIMAMalformed: the IMA list does not parse, or a template hash does not hold.
@@ -104,6 +104,8 @@ const (
 	CodeIMANotQuoted = "ima_not_quoted"
 	// CodeIMAMismatch: no prefix of the IMA list leads to the quoted PCR 10.
 	CodeIMAMismatch = "ima_mismatch"
+	// CodeIMABootAggregate: the list's boot_aggregate is not that of the quoted PCRs. A warning where it is missing.
+	CodeIMABootAggregate = "ima_boot_aggregate"
 	// CodeIMASHA1Padded: the kernel extended padded SHA-1 digests into a stronger bank. A warning.
 	CodeIMASHA1Padded = "ima_sha1_padded"
 

@@ -73,6 +73,20 @@ func (l *List) find(h crypto.Hash, start, pcr []byte, padded bool) int {
 	return 0
 }
 
+// Extend appends to dst the value that PCR has in a bank after the entry, given
+// its value before, which dst may overlap; padded as in Replayed.PaddedSHA1. It
+// is nil for a bank that is not known.
+func (e *Entry) Extend(dst []byte, bank string, value []byte, padded bool) []byte {
+	h, ok := hashOfBank(bank)
+	if !ok {
+		return nil
+	}
+	d := h.New()
+	d.Write(value)
+	d.Write(e.extension(h, padded && h != crypto.SHA1))
+	return d.Sum(dst)
+}
+
 // extension is what the kernel extends for an entry.
 func (e *Entry) extension(h crypto.Hash, padded bool) []byte {
 	switch {

@@ -75,6 +75,13 @@ const (
 	// CodePCRDigestMismatch: the PCR values do not hash to the quoted digest.
 	CodePCRDigestMismatch = "pcr_digest_mismatch"
 
+	// CodeClockWentBack: the TPM's clock is behind the one quoted before. A warning where a loss of power explains it.
+	CodeClockWentBack = "clock_went_back"
+	// CodeResetCountWentBack: the TPM's reset count is below the one quoted before.
+	CodeResetCountWentBack = "reset_count_went_back"
+	// CodeRestartCountWentBack: the TPM's restart count went back without a reset.
+	CodeRestartCountWentBack = "restart_count_went_back"
+
 	// CodeEventLogMalformed: the event log does not parse.
 	CodeEventLogMalformed = "event_log_malformed"
 	// CodeEventLogBank: the event log has digests of none of the quoted banks.

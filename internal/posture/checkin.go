@@ -87,7 +87,9 @@ func (s *Service) tryCheckIn(ctx context.Context, c CheckIn) (Answer, error) {
 		return Answer{}, err
 	}
 	install, err := s.Rollouts.Observe(ctx, d, reported.update)
-	if err != nil {
+	// The check-in is written and its nonce used up, so it is not tried again:
+	// where other members keep moving the rollout, the next check-in is in time.
+	if err != nil && !fleet.IsKind(err, fleet.Conflict) {
 		return Answer{}, err
 	}
 	return Answer{Device: d, Posture: outcome.posture, Install: install, Nonce: s.Nonces.Issue(d, s.Now()), Next: s.Interval}, nil

@@ -20,7 +20,7 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ek attest/eventlog attest/ima attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ek attest/ek/template attest/eventlog attest/ima attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
@@ -40,20 +40,21 @@ const all = "*"
 // internal/ that has no row of its own has its parent's, and inside such a tree
 // imports are free.
 var allowed = map[string]string{
-	"attest":            "attest/ek attest/eventlog attest/ima",
-	"attest/ek":         "",
-	"attest/eventlog":   "",
-	"attest/ima":        "",
-	"attest/tpm":        "",
-	"attest/attesttest": "attest attest/tpm",
-	"policy":            "",
-	"policies":          "",
-	"tuf":               "",
-	"tuf/client":        "tuf", // one Target, read in one way by those who publish and those who install
-	"ca":                "",
-	"ca/local":          "ca",
-	"ca/vault":          "ca",
-	"ca/catest":         "ca",
+	"attest":             "attest/ek attest/eventlog attest/ima",
+	"attest/ek":          "attest/ek/template",
+	"attest/ek/template": "", // what both a device and its verifier make the EK from
+	"attest/eventlog":    "",
+	"attest/ima":         "",
+	"attest/tpm":         "attest/ek/template",
+	"attest/attesttest":  "attest attest/ek/template attest/tpm",
+	"policy":             "",
+	"policies":           "",
+	"tuf":                "",
+	"tuf/client":         "tuf", // one Target, read in one way by those who publish and those who install
+	"ca":                 "",
+	"ca/local":           "ca",
+	"ca/vault":           "ca",
+	"ca/catest":          "ca",
 
 	"internal/fleet":    "",
 	"internal/nonce":    "internal/fleet",

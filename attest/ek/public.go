@@ -10,40 +10,75 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"math/big"
-	"slices"
+
+	"github.com/google/go-tpm/tpm2"
+
+	"troth/attest/ek/template"
 )
 
-const (
-	rsaBytes  = 256   // modulus of RSA-2048
-	rsaE      = 65537 // which the templates write as 0
-	p256Bytes = 32    // coordinate on P-256
-)
+// rsaE is the public exponent, which the templates write as 0.
+const rsaE = 65537
 
 // Public rebuilds the TPMT_PUBLIC of an EK from its certificate's key and the
-// low range template for it: L-1 for RSA-2048, L-2 for ECC P-256. Errors are
-// *Error with CodeUnsupportedKey or CodeMalformed.
+// template that the key is made from: L-1 for RSA-2048, L-2 for ECC P-256, H-6
+// for RSA-3072, H-3 for ECC P-384. RSA-2048 and P-256 keys of the high range look
+// the same in a certificate: PublicTemplate and CheckMatch serve these. Errors
+// are *Error with CodeUnsupportedKey or CodeMalformed.
 func Public(cert *x509.Certificate) (tpmtPublic []byte, err error) {
 	key, err := publicKey(cert)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := key.(*rsa.PublicKey); ok {
-		return build(key, L1)
+	for _, t := range template.All() {
+		if fits(key, t) {
+			return build(key, t)
+		}
 	}
-	return build(key, L2)
+	return nil, unsupported(key)
 }
 
 // PublicTemplate is like Public for a template of the caller's choice, which
 // must fit the key.
-func PublicTemplate(cert *x509.Certificate, t Template) (tpmtPublic []byte, err error) {
-	if !slices.Contains(templates(), t) {
-		return nil, refuse(CodeNotTemplate, nil, "unknown EK template %q", string(t))
+func PublicTemplate(cert *x509.Certificate, id Template) (tpmtPublic []byte, err error) {
+	t, ok := template.Find(id)
+	if !ok {
+		return nil, refuse(CodeNotTemplate, nil, "unknown EK template %q", string(id))
 	}
 	key, err := publicKey(cert)
 	if err != nil {
 		return nil, err
 	}
 	return build(key, t)
+}
+
+// PublicStored is like Public where the manufacturer left a template (a
+// TPMT_PUBLIC) or a nonce in the TPM's NV memory and the device sends them; nil
+// stands for what is not there. They may vary the template's unique field and
+// nothing else, and neither is in the public area that the TPM makes of them: the
+// key stands in its place. So they are checked, and tell which template it was.
+// Errors are *Error with CodeNotTemplate, or those of Public.
+func PublicStored(cert *x509.Certificate, stored, nonce []byte) (tpmtPublic []byte, err error) {
+	key, err := publicKey(cert)
+	if err != nil {
+		return nil, err
+	}
+	cause := error(unsupported(key))
+	for _, t := range template.All() {
+		if !fits(key, t) {
+			continue
+		}
+		if stored != nil {
+			_, err = t.FromStored(stored)
+		}
+		if err == nil && nonce != nil {
+			_, err = t.Public(nonce)
+		}
+		if err == nil {
+			return build(key, t)
+		}
+		cause, err = refuse(CodeNotTemplate, err, "the template or nonce from NV memory is not one for this EK"), nil
+	}
+	return nil, cause
 }
 
 // CheckMatch reports whether a device's EK public is a template with the very
@@ -59,7 +94,7 @@ func CheckMatch(cert *x509.Certificate, tpmtPublic []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := key.(*rsa.PublicKey); ok != t.isRSA() {
+	if !fits(key, t) {
 		return refuse(CodeKeyMismatch, nil, "EK certificate is for a key of another kind than the EK")
 	}
 	want, err := build(key, t)
@@ -82,6 +117,12 @@ func CheckPublic(tpmtPublic []byte) error {
 	return err
 }
 
+// TemplateOf names the template of an EK public, if CheckPublic accepts it.
+func TemplateOf(tpmtPublic []byte) (Template, error) {
+	t, _, err := split(tpmtPublic)
+	return t.ID, err
+}
+
 // PublicKey returns the key of an EK public, *rsa.PublicKey or
 // *ecdsa.PublicKey, if CheckPublic accepts it.
 func PublicKey(tpmtPublic []byte) (crypto.PublicKey, error) {
@@ -97,76 +138,106 @@ func DeviceID(tpmtPublic []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// build puts a key into a template.
-func build(key crypto.PublicKey, t Template) ([]byte, error) {
+// fits reports whether a key is of the kind that a template makes.
+func fits(key crypto.PublicKey, t template.Template) bool {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
-		if !t.isRSA() {
-			return nil, refuse(CodeUnsupportedKey, nil, "EK template %s is not for RSA keys", string(t))
-		}
-		if err := checkRSA(key); err != nil {
-			return nil, err
-		}
-		return append(t.prefix(), sized(key.N.FillBytes(make([]byte, rsaBytes)))...), nil
+		return t.Type == tpm2.TPMAlgRSA && key.N != nil && key.N.BitLen() == t.Bits
 	case *ecdsa.PublicKey:
-		if t.isRSA() {
-			return nil, refuse(CodeUnsupportedKey, nil, "EK template %s is not for ECC keys", string(t))
-		}
-		if key.Curve != elliptic.P256() {
-			return nil, refuse(CodeUnsupportedKey, nil, "EK is not on P-256")
-		}
-		point, err := key.Bytes() // 4, x, y
-		if err != nil {
-			return nil, refuse(CodeUnsupportedKey, err, "EK is not a point on P-256")
-		}
-		x, y := point[1:1+p256Bytes], point[1+p256Bytes:]
-		return append(append(t.prefix(), sized(x)...), sized(y)...), nil
+		return t.Type == tpm2.TPMAlgECC && key.Curve == curveOf(t)
 	}
-	return nil, refuse(CodeUnsupportedKey, nil, "EK of type %T has no template", key)
+	return false
 }
 
-func checkRSA(key *rsa.PublicKey) error {
-	if key.N == nil || key.N.Sign() <= 0 || key.N.BitLen() != 8*rsaBytes || key.N.Bit(0) == 0 {
-		return refuse(CodeUnsupportedKey, nil, "EK is not a 2048-bit RSA modulus")
+func curveOf(t template.Template) elliptic.Curve {
+	if t.Curve == tpm2.TPMECCNistP384 {
+		return elliptic.P384()
 	}
-	if key.E != rsaE {
-		return refuse(CodeUnsupportedKey, nil, "EK has the RSA exponent %d instead of %d", key.E, rsaE)
+	return elliptic.P256()
+}
+
+// unsupported says of what kind a key is that has no template.
+func unsupported(key crypto.PublicKey) *Error {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		bits := 0
+		if key.N != nil {
+			bits = key.N.BitLen()
+		}
+		return refuse(CodeUnsupportedKey, nil, "EK of RSA-%d has no template here", bits)
+	case *ecdsa.PublicKey:
+		return refuse(CodeUnsupportedKey, nil, "EK is on neither P-256 nor P-384")
 	}
-	return nil
+	return refuse(CodeUnsupportedKey, nil, "EK of type %T has no template", key)
+}
+
+// build puts a key into a template.
+func build(key crypto.PublicKey, t template.Template) ([]byte, error) {
+	if !fits(key, t) {
+		return nil, refuse(CodeUnsupportedKey, unsupported(key), "EK template %s is for other keys", t.ID)
+	}
+	prefix, err := t.Prefix()
+	if err != nil {
+		return nil, refuse(CodeNotTemplate, err, "EK template %s cannot be made", t.ID)
+	}
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if key.N.Sign() <= 0 || key.N.Bit(0) == 0 {
+			return nil, refuse(CodeUnsupportedKey, nil, "EK is not an odd RSA modulus")
+		}
+		if key.E != rsaE {
+			return nil, refuse(CodeUnsupportedKey, nil, "EK has the RSA exponent %d instead of %d", key.E, rsaE)
+		}
+		return append(prefix, sized(key.N.FillBytes(make([]byte, t.Bytes())))...), nil
+	case *ecdsa.PublicKey:
+		point, err := key.Bytes() // 4, x, y
+		if err != nil {
+			return nil, refuse(CodeUnsupportedKey, err, "EK is not a point on its curve")
+		}
+		x, y := point[1:1+t.Bytes()], point[1+t.Bytes():]
+		return append(append(prefix, sized(x)...), sized(y)...), nil
+	}
+	return nil, unsupported(key)
 }
 
 // split finds the template of an EK public, and its key.
-func split(tpmtPublic []byte) (Template, crypto.PublicKey, error) {
-	for _, t := range templates() {
-		unique, ok := bytes.CutPrefix(tpmtPublic, t.prefix())
+func split(tpmtPublic []byte) (template.Template, crypto.PublicKey, error) {
+	none := template.Template{}
+	for _, t := range template.All() {
+		prefix, err := t.Prefix()
+		if err != nil {
+			return none, nil, refuse(CodeNotTemplate, err, "EK template %s cannot be made", t.ID)
+		}
+		unique, ok := bytes.CutPrefix(tpmtPublic, prefix)
 		if !ok {
 			continue
 		}
 		key, err := parseUnique(unique, t)
 		if err != nil {
-			return "", nil, refuse(CodeNotTemplate, err, "EK public has no sound key")
+			return none, nil, refuse(CodeNotTemplate, err, "EK public has no sound key")
 		}
 		// There is one encoding of a template with a key, and this must be it.
 		if again, err := build(key, t); err != nil || !bytes.Equal(again, tpmtPublic) {
-			return "", nil, refuse(CodeNotTemplate, err, "EK public is not a TCG template")
+			return none, nil, refuse(CodeNotTemplate, err, "EK public is not a TCG template")
 		}
 		return t, key, nil
 	}
-	return "", nil, refuse(CodeNotTemplate, nil, "EK public is not a TCG template")
+	return none, nil, refuse(CodeNotTemplate, nil, "EK public is not a TCG template")
 }
 
-func parseUnique(unique []byte, t Template) (crypto.PublicKey, error) {
-	if t.isRSA() {
-		if len(unique) != 2+rsaBytes {
+func parseUnique(unique []byte, t template.Template) (crypto.PublicKey, error) {
+	size := t.Bytes()
+	if t.Type == tpm2.TPMAlgRSA {
+		if len(unique) != 2+size {
 			return nil, refuse(CodeNotTemplate, nil, "modulus field is of %d bytes", len(unique))
 		}
 		key := &rsa.PublicKey{N: new(big.Int).SetBytes(unique[2:]), E: rsaE}
 		return key, nil
 	}
-	if len(unique) != 2*(2+p256Bytes) {
+	if len(unique) != 2*(2+size) {
 		return nil, refuse(CodeNotTemplate, nil, "point field is of %d bytes", len(unique))
 	}
-	point := append([]byte{4}, unique[2:2+p256Bytes]...)
-	point = append(point, unique[2+p256Bytes+2:]...)
-	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	point := append([]byte{4}, unique[2:2+size]...)
+	point = append(point, unique[2+size+2:]...)
+	return ecdsa.ParseUncompressedPublicKey(curveOf(t), point)
 }

@@ -46,12 +46,13 @@ func eccKey(t testing.TB, curve elliptic.Curve) *ecdsa.PublicKey {
 func TestAttack_K5_EveryBitOfTheTemplate(t *testing.T) {
 	for template, key := range map[ek.Template]any{
 		ek.L1: rsaKey(t, 2048), ek.H1: rsaKey(t, 2048), ek.L2: eccKey(t, elliptic.P256()), ek.H2: eccKey(t, elliptic.P256()),
+		ek.H3: eccKey(t, elliptic.P384()), ek.H6: rsaKey(t, 3072),
 	} {
 		good := public(t, key, template)
 		wantCode(t, string(template), ek.CheckPublic(good), "")
-		unique := 256
-		if template == ek.L2 || template == ek.H2 {
-			unique = 2 + 64
+		unique := map[ek.Template]int{ek.L1: 256, ek.H1: 256, ek.L2: 2 + 64, ek.H2: 2 + 64, ek.H3: 2 + 96, ek.H6: 384}[template]
+		if got, err := ek.TemplateOf(good); err != nil || got != template {
+			t.Errorf("%s is taken for %q: %v", template, got, err)
 		}
 		for bit := range 8 * (len(good) - unique) {
 			changed := bytes.Clone(good)
@@ -101,10 +102,11 @@ func TestPublicRefusesOtherKeys(t *testing.T) {
 	good := rsaKey(t, 2048)
 	for name, key := range map[string]any{
 		"RSA-1024 modulus": &rsa.PublicKey{N: new(big.Int).Rsh(good.N, 1024), E: good.E},
-		"RSA-3072":         rsaKey(t, 3072),
+		"RSA-1024":         &rsa.PublicKey{N: new(big.Int).SetBit(new(big.Int).Rsh(good.N, 1024), 0, 1), E: good.E},
+		"RSA-4096":         &rsa.PublicKey{N: new(big.Int).SetBit(new(big.Int).Lsh(good.N, 2048), 0, 1), E: good.E},
 		"exponent 3":       &rsa.PublicKey{N: good.N, E: 3},
 		"no modulus":       &rsa.PublicKey{E: 65537},
-		"P-384":            eccKey(t, elliptic.P384()),
+		"P-521":            eccKey(t, elliptic.P521()),
 		"Ed25519":          ed,
 	} {
 		_, err := ek.Public(&x509.Certificate{PublicKey: key})
@@ -114,6 +116,10 @@ func TestPublicRefusesOtherKeys(t *testing.T) {
 	wantCode(t, "RSA key, ECC template", err, ek.CodeUnsupportedKey)
 	_, err = ek.PublicTemplate(&x509.Certificate{PublicKey: eccKey(t, elliptic.P256())}, ek.H1)
 	wantCode(t, "ECC key, RSA template", err, ek.CodeUnsupportedKey)
+	_, err = ek.PublicTemplate(&x509.Certificate{PublicKey: good}, ek.H6)
+	wantCode(t, "RSA-2048 key, RSA-3072 template", err, ek.CodeUnsupportedKey)
+	_, err = ek.PublicTemplate(&x509.Certificate{PublicKey: eccKey(t, elliptic.P384())}, ek.H2)
+	wantCode(t, "P-384 key, P-256 template", err, ek.CodeUnsupportedKey)
 	_, err = ek.PublicTemplate(&x509.Certificate{PublicKey: good}, "L-9")
 	wantCode(t, "unknown template", err, ek.CodeNotTemplate)
 }

@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,7 +117,7 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 	if err != nil {
 		return explainTUF(err)
 	}
-	got, err := repo.Publish(ctx, pub.release, content, a.Now())
+	got, err := a.publishWhenFree(ctx, repo, pub.release, content)
 	if err != nil {
 		return explainTUF(err)
 	}
@@ -123,6 +126,22 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 		p.line("Published %s: %s %s, counter %d, %d bytes.", done.Target, done.Model, done.Version, done.Counter, done.Length)
 		p.line("SHA-256 %s", done.SHA256)
 	})
+}
+
+// publishWhenFree publishes as soon as nobody else writes to the repository: the
+// service takes it for a moment now and then, to see whether to re-sign it.
+func (a *app) publishWhenFree(ctx context.Context, repo *tuf.Repository, rel tuf.Release, content io.ReadSeeker) (tuf.Target, error) {
+	const tries, pause = 50, 100 * time.Millisecond
+	for i := 1; ; i++ {
+		got, err := repo.Publish(ctx, rel, content, a.Now())
+		if !errors.Is(err, tuf.ErrLocked) || i == tries || ctx.Err() != nil {
+			return got, err
+		}
+		time.Sleep(pause)
+		if _, err := content.Seek(0, io.SeekStart); err != nil {
+			return tuf.Target{}, fmt.Errorf("read firmware again: %w", err)
+		}
+	}
 }
 
 func (a *app) readReference(file string) (ref tuf.Reference, err error) {

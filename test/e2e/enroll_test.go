@@ -197,16 +197,23 @@ func TestAttack_K3_NameOfAnotherDevice(t *testing.T) {
 	before := s.kept(t, victim.id)
 	a := newAttacker(t, s)
 	a.name = victim.name
-	_, err := a.tryEnroll()
-	wantCode(t, err, "name_taken")
-	k := s.kept(t, a.id)
-	if k.Device != nil || len(k.live()) > 0 || len(k.Events) > 0 || len(k.Decisions) > 0 {
-		t.Fatalf("a device whose name is taken is half-kept: %+v", k)
+	a.enroll()
+	if d := s.device(t, a.id); d.Name != "" {
+		t.Fatalf("the device got the name %q by claiming it", d.Name)
 	}
-	s.strange(t, a.id)
+	if d := s.device(t, victim.name); d.ID != victim.id {
+		t.Fatalf("the name %s means another device now", victim.name)
+	}
 	same(t, "of the device that has the name", before, s.kept(t, victim.id))
+	// Asked again, it may have a name that is free; what it has, it keeps.
 	a.name = newName()
 	a.enroll()
+	first := a.name
+	a.name = newName()
+	a.enroll()
+	if d := s.device(t, a.id); d.Name != first {
+		t.Fatalf("the device is named %q, want %q", d.Name, first)
+	}
 }
 
 func TestAttack_K4_AttestationKeyThatProvesNothing(t *testing.T) {
@@ -330,7 +337,9 @@ func TestAttack_K8_SameEKShownTwice(t *testing.T) {
 	oldEvidence := a.quote(a.statement("checkin", a.nonce, selection()))
 	oldNonce := a.nonce
 
-	// The same TPM, all state lost: new keys, another name.
+	// The same TPM, all state lost: new keys, another name. It stays the device
+	// that it was.
+	name := a.name
 	a.ak, a.tls, a.name = must(a.tpm.CreateAK())(t), must(a.tpm.CreateTLSKey())(t), newName()
 	a.enroll()
 	k := s.kept(t, a.id)
@@ -346,8 +355,8 @@ func TestAttack_K8_SameEKShownTwice(t *testing.T) {
 	if enrolled != 2 {
 		t.Fatalf("%d enrolments are on record, want 2", enrolled)
 	}
-	if d := s.device(t, a.id); d.Verdict != "unknown" {
-		t.Fatalf("the verdict of the old keys is still believed: %s", d.Verdict)
+	if d := s.device(t, a.id); d.Verdict != "unknown" || d.Name != name {
+		t.Fatalf("verdict %s, which the old keys reached; name %s, want %s", d.Verdict, d.Name, name)
 	}
 	err := firstClient.Do(t.Context(), http.MethodPost, api.PathCheckIn, api.CheckInRequest{Nonce: oldNonce, Evidence: oldEvidence}, nil)
 	wantCode(t, err, "certificate_revoked")

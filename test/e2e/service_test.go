@@ -187,9 +187,15 @@ func (s *service) publish(version string, counter uint64, security bool) error {
 	for index, value := range attesttest.Reference(attesttest.PlatformFor(model), image) {
 		reference.PCRs[fmt.Sprint(index)] = fmt.Sprintf("%x", value)
 	}
-	_, err = repository.Publish(context.Background(), tuf.Release{
-		Name: model + "/" + version + ".img", Model: model, Version: version, Counter: counter, Security: security, Reference: reference,
-	}, strings.NewReader(string(image.Bytes())), time.Now())
+	for range 100 {
+		_, err = repository.Publish(context.Background(), tuf.Release{
+			Name: model + "/" + version + ".img", Model: model, Version: version, Counter: counter, Security: security, Reference: reference,
+		}, strings.NewReader(string(image.Bytes())), time.Now())
+		if !errors.Is(err, tuf.ErrLocked) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // the service is about to re-sign
+	}
 	return err
 }
 

@@ -68,8 +68,8 @@ func (s *Service) Tick(ctx context.Context) error {
 	return nil
 }
 
-// step lets the planner move the rollout, with one member as just observed, and
-// writes what came of it. A rollout that did not move is not written.
+// step lets the planner move the rollout, with one member as just observed (and
+// then as the planner left it), and writes what came of it. A rollout that did not move is not written.
 func (s *Service) step(ctx context.Context, r fleet.Rollout, observed *fleet.Member) (fleet.Rollout, error) {
 	members, err := s.Store.Members(ctx, r.ID)
 	if err != nil {
@@ -87,6 +87,11 @@ func (s *Service) step(ctx context.Context, r fleet.Rollout, observed *fleet.Mem
 	}
 	next, changed := r.Step(members, now)
 	change.Members = append(change.Members, changed...)
+	for _, m := range changed {
+		if observed != nil && m.Device == observed.Device {
+			*observed = m // its time was over
+		}
+	}
 	if len(change.Members) == 0 && next.State == r.State && next.Wave == r.Wave && next.WaveDone.Equal(r.WaveDone) {
 		return r, nil
 	}

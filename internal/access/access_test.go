@@ -1,0 +1,101 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"troth/internal/access"
+	"troth/internal/fleet"
+	"troth/policies"
+	"troth/policy"
+)
+
+var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+
+// fake is a store of one device.
+type fake struct {
+	device     fleet.Device
+	posture    fleet.Posture
+	deviceErr  error
+	postureErr error
+}
+
+func (f fake) Device(context.Context, fleet.DeviceID) (fleet.Device, error) {
+	return f.device, f.deviceErr
+}
+
+func (f fake) Posture(context.Context, fleet.DeviceID) (fleet.Posture, error) {
+	return f.posture, f.postureErr
+}
+
+func good() fake {
+	return fake{
+		device: fleet.Device{
+			ID: "aa", Lifecycle: fleet.Active, Verdict: fleet.Compliant, VerdictAt: now.Add(-time.Minute), FreshUntil: now.Add(time.Minute),
+			LastSeen: now.Add(-time.Minute), NextCheckIn: now.Add(4 * time.Minute),
+		},
+		posture: fleet.Posture{Evidence: "digest"},
+	}
+}
+
+func TestDecide(t *testing.T) {
+	engine, err := policy.New(t.Context(), policies.FS, policy.Options{Deadline: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		change func(*fake)
+		code   string // empty: allowed
+	}{
+		{"active and compliant", func(*fake) {}, ""},
+		{"quarantined", func(f *fake) { f.device.Lifecycle = fleet.Quarantined }, "device_quarantined"},
+		{"pending", func(f *fake) { f.device.Lifecycle = fleet.Pending }, "device_not_active"},
+		{"retired", func(f *fake) { f.device.Lifecycle = fleet.Retired }, "device_not_active"},
+		{"noncompliant", func(f *fake) { f.device.Verdict = fleet.Noncompliant }, "device_noncompliant"},
+		{"undecided", func(f *fake) { f.device.Verdict = fleet.Undecided }, "verdict_unknown"},
+		{"stale before any sweep", func(f *fake) { f.device.FreshUntil = now.Add(-1) }, "verdict_unknown"},
+		{"never checked in", func(f *fake) { *f = fake{device: fleet.Device{Lifecycle: fleet.Active}, postureErr: fleet.ErrNotFound} }, "verdict_unknown"},
+		{"offline", func(f *fake) {
+			f.device.LastSeen, f.device.NextCheckIn = now.Add(-12*time.Minute), now.Add(-7*time.Minute)
+		}, "device_offline"},
+	}
+	for _, tt := range tests {
+		f := good()
+		tt.change(&f)
+		s := &access.Service{Store: f, Policy: engine, Now: func() time.Time { return now }}
+		a, err := s.Decide(t.Context(), "aa", "read", "/x")
+		if err != nil || a.Allow != (tt.code == "") || a.Code != tt.code || a.Reason == "" {
+			t.Errorf("%s: %+v, %v; want %q", tt.name, a.AccessDecision, err, tt.code)
+		}
+		if a.Policy == "" || a.Input == "" || a.Evidence != f.posture.Evidence {
+			t.Errorf("%s: the answer does not say what it rests on: %+v", tt.name, a)
+		}
+	}
+}
+
+type broken struct{}
+
+func (broken) Access(context.Context, policy.AccessInput) (policy.AccessDecision, error) {
+	return policy.AccessDecision{Allow: true}, errors.New("deadline")
+}
+
+func TestAttack_P1_AccessFailsClosed(t *testing.T) {
+	away := errors.New("away")
+	for name, tt := range map[string]struct {
+		store fake
+		code  string
+	}{
+		"a policy that says yes and fails": {good(), "policy_error"},
+		"an unknown device":                {fake{deviceErr: fleet.ErrNotFound}, "not_found"},
+		"a store that is away":             {fake{deviceErr: away}, "internal"},
+		"a posture that cannot be read":    {fake{device: good().device, postureErr: away}, "internal"},
+	} {
+		s := &access.Service{Store: tt.store, Policy: broken{}, Now: func() time.Time { return now }}
+		if a, err := s.Decide(t.Context(), "aa", "read", "/x"); fleet.CodeOf(err) != tt.code || err == nil || a.Allow {
+			t.Errorf("%s: %+v, %v", name, a.AccessDecision, err)
+		}
+	}
+}

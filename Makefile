@@ -14,7 +14,7 @@ TOOLS    := .cache/bin
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fmt bench fuzz vault clean
+.PHONY: help build demo test race lint fmt bench fuzz capture vault clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ bench: ## Run all benchmarks
 
 fuzz: ## Fuzz every target for FUZZTIME (2m); plain tests run the seeds
 	@tools/fuzz.sh $(FUZZTIME)
+
+capture: ## Boot real kernels in emulated machines and keep their evidence as test data anew
+	@tools/setup.sh capture
+	@tools/capture/capture.sh
 
 clean: ## Remove what was built (.cache/ keeps tools that take minutes; clean-all removes it too)
 	rm -rf bin demo-data .cache/test-summary

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what a make target needs is on this machine.
 #
-#   tools/setup.sh SET...      SET is demo, test, lint or browser
+#   tools/setup.sh SET...      SET is demo, test, lint, browser or capture
 #
 # Says nothing and takes no time when everything is there. What is missing is
 # installed with apt-get when run as root on Debian or Ubuntu; otherwise the one
@@ -11,8 +11,9 @@ set -eu
 go_minimum=1.26
 
 # found PROGRAM: is it in the PATH, or among PostgreSQL's server programs (which
-# Debian keeps out of the PATH)?
+# Debian keeps out of the PATH)? An absolute path names a file that must exist.
 found() {
+  case $1 in /*) [ -e "$1" ]; return ;; esac
   command -v "$1" >/dev/null 2>&1 && return 0
   for f in /usr/sbin/"$1" /usr/lib/postgresql/*/bin/"$1"; do
     [ -x "$f" ] && return 0
@@ -55,7 +56,7 @@ need_tpm() {
   need certtool gnutls-bin
 }
 
-[ $# -gt 0 ] || { echo "usage: tools/setup.sh demo|test|lint|browser..." >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: tools/setup.sh demo|test|lint|browser|capture..." >&2; exit 2; }
 need_go
 for set in "$@"; do
   case $set in
@@ -67,6 +68,18 @@ for set in "$@"; do
     ;;
   lint) need shellcheck shellcheck ;;
   browser) need chromium chromium ;;
+  capture)
+    need_tpm
+    need qemu-system-x86_64 qemu-system-x86
+    need /usr/share/OVMF/OVMF_VARS_4M.ms.fd ovmf
+    need cpio cpio
+    need mcopy mtools
+    need mkfs.vfat dosfstools
+    need sgdisk gdisk
+    need sbsign sbsigntool
+    need objcopy binutils
+    need openssl openssl
+    ;;
   *) echo "setup: there is no set named $set" >&2; exit 2 ;;
   esac
 done

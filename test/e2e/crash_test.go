@@ -159,7 +159,7 @@ func sweepIntents(t *testing.T, s *service, devices []*attacker) {
 		t.Fatal(err)
 	}
 	db := must(store.Open(t.Context(), s.dsn))(t)
-	defer db.Close() //nolint:errcheck // the test is over
+	defer db.Close()
 	sweeper := enroll.New(enroll.Config{Store: db, Issuer: noIssuer{}, Now: func() time.Time { return time.Now().Add(11 * time.Minute) }})
 	open := map[string]int{}
 	for _, a := range devices {

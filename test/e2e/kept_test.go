@@ -36,10 +36,10 @@ func (s *service) kept(t testing.TB, id string) kept {
 		driver, dsn = "sqlite", path
 	}
 	st := must(store.Open(t.Context(), s.dsn))(t)
-	defer st.Close() //nolint:errcheck // only read
+	defer st.Close()
 	k := keptIn(t, st, fleet.DeviceID(id))
 	db := must(sql.Open(driver, dsn))(t)
-	defer db.Close() //nolint:errcheck // only read
+	defer db.Close()
 	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM enrollments WHERE device = $1", id).Scan(&k.Challenges); err != nil {
 		t.Fatal(err)
 	}

@@ -12,10 +12,12 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -44,7 +46,18 @@ var shared *bench
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
+// atOnce is how many tests run at a time: most of them wait, for sweeps, reboots
+// and waves, so they are more than there are cores.
+const atOnce = "4"
+
 func run(m *testing.M) (status int) {
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < 4 {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	dir, err := os.MkdirTemp("", "tre2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -29,7 +29,7 @@ func (s *service) away(t testing.TB, c *api.Client, method, path string, in any,
 		r.Header.Set("Authorization", "Bearer "+c.Token)
 	}
 	answer := must(c.HTTP.Do(r))(t)
-	defer answer.Body.Close() //nolint:errcheck // only read
+	defer answer.Body.Close()
 	var p api.Problem
 	if err := json.NewDecoder(answer.Body).Decode(&p); err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
@@ -88,7 +88,7 @@ func TestAttack_S9_DatabaseUnreachable(t *testing.T) {
 	if away := s.ready(t); !slices.Contains(away, "database") {
 		t.Fatalf("/readyz does not name the database: %v", away)
 	}
-	resp := must(s.admin.HTTP.Get(s.admin.Base + api.PathHealthz))(t) //nolint:noctx // a test
+	resp := must(s.admin.HTTP.Get(s.admin.Base + api.PathHealthz))(t)
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("/healthz says %s: the process itself is well", resp.Status)
@@ -113,6 +113,32 @@ func newServiceOn(t testing.TB, dsn, more string) *service {
 	s := newService(t, "database: "+dsn+"\n"+more)
 	s.dsn = dsn
 	return s
+}
+
+// A database that takes questions and never answers is away too: callers are
+// told so in time.
+func TestAttack_S9_DatabaseHangs(t *testing.T) {
+	t.Parallel()
+	dsn, cable := postgres(t)
+	s := newServiceOn(t, dsn, "")
+	a := newAttacker(t, s)
+	a.enroll()
+	a.mustCheckIn("compliant")
+	before := s.kept(t, a.id)
+	checkIn := api.CheckInRequest{Nonce: a.nonce, Evidence: a.quote(a.statement("checkin", a.nonce, selection()))}
+	release := cable.hang()
+	start := time.Now()
+	s.away(t, a.client, http.MethodPost, api.PathCheckIn, checkIn, "timeout")
+	if took := time.Since(start); took > 25*time.Second {
+		t.Errorf("the answer took %s", took)
+	}
+	if away := s.ready(t); !slices.Contains(away, "database") {
+		t.Errorf("/readyz does not name the database: %v", away)
+	}
+	release()
+	s.readyAgain(t)
+	same(t, "while the database hung", before, s.kept(t, a.id))
+	must(a.send(checkIn))(t)
 }
 
 // The connection to the database breaks at some moment of an enrolment: all of

@@ -181,8 +181,8 @@ func TestAttack_L3_PCRExtendedBeyondTheLog(t *testing.T) {
 	_, err := a.checkIn()
 	wantCode(t, err, "event_log_mismatch")
 	same(t, "after a log that falls short", before.withoutAlarm(), s.kept(t, a.id).withoutAlarm())
-	// Without the log the quote verifies, and the verdict is no.
-	out := must(a.checkIn(func(v *visit) { v.eventLog = nil }))(t)
+	// Without logs the quote verifies, and the verdict is no.
+	out := must(a.checkIn(func(v *visit) { v.eventLog, v.ima = nil, nil }))(t)
 	if out.Verdict != "noncompliant" || out.Lifecycle != "quarantined" {
 		t.Fatalf("verdict %s, lifecycle %s", out.Verdict, out.Lifecycle)
 	}

@@ -15,7 +15,8 @@ type cable struct {
 
 	mu    sync.Mutex
 	cut   bool
-	lose  bool // the next bytes that come back are lost, and the connection with them
+	hung  chan struct{} // not nil: nothing passes until it is closed
+	lose  bool          // the next bytes that come back are lost, and the connection with them
 	conns map[net.Conn]bool
 }
 
@@ -42,18 +43,18 @@ func newCable(t testing.TB, network, target string) *cable {
 
 // carry joins one connection to the target.
 func (c *cable) carry(near net.Conn) {
-	defer near.Close() //nolint:errcheck // it is over
+	defer near.Close()
 	c.mu.Lock()
 	cut := c.cut
 	c.mu.Unlock()
 	if cut {
 		return
 	}
-	far, err := net.Dial(c.network, c.target) //nolint:noctx // ends with the cable
+	far, err := net.Dial(c.network, c.target)
 	if err != nil {
 		return
 	}
-	defer far.Close() //nolint:errcheck // it is over
+	defer far.Close()
 	c.mu.Lock()
 	c.conns[near], c.conns[far] = true, true
 	c.mu.Unlock()
@@ -81,9 +82,12 @@ type answers struct {
 
 func (a answers) Write(b []byte) (int, error) {
 	a.cable.mu.Lock()
-	lost := a.cable.lose
+	lost, hung := a.cable.lose, a.cable.hung
 	a.cable.lose = false
 	a.cable.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
 	if lost {
 		return 0, io.ErrClosedPipe
 	}
@@ -102,6 +106,21 @@ func (c *cable) plug() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut = false
+}
+
+// hang keeps connections as they are and lets no answer pass, as a network does
+// that drops packets, until the returned function is called.
+func (c *cable) hang() (release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hung := make(chan struct{})
+	c.hung = hung
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.hung = nil
+		close(hung)
+	}
 }
 
 // loseAnswer loses the next answer of the target.

@@ -160,7 +160,7 @@ func TestAttack_S9_ServiceKilledDuringRollout(t *testing.T) {
 	devices := newFleet(t, s, 2)
 	s.settled(t, 40*time.Second, devices, factory)
 	for range 2 { // during check-ins
-		time.Sleep(time.Duration(rand.IntN(1000)) * time.Millisecond) //nolint:gosec // any moment will do
+		time.Sleep(time.Duration(rand.IntN(1000)) * time.Millisecond)
 		if err := s.kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func TestAttack_S9_ServiceKilledDuringRollout(t *testing.T) {
 	}
 	id := s.patchUp(t, plan(100))
 	for i := range 4 { // and during the update
-		time.Sleep(time.Duration(200*i+rand.IntN(400)) * time.Millisecond) //nolint:gosec // any moment will do
+		time.Sleep(time.Duration(200*i+rand.IntN(400)) * time.Millisecond)
 		if err := s.kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestAttack_T8_DeviceLosesPowerDuringUpdate(t *testing.T) {
 	s.settled(t, 40*time.Second, devices, factory)
 	id := s.patchUp(t, plan(100))
 	for i := range 8 {
-		time.Sleep(time.Duration(100*i+rand.IntN(300)) * time.Millisecond) //nolint:gosec // any moment will do
+		time.Sleep(time.Duration(100*i+rand.IntN(300)) * time.Millisecond)
 		if err := d.PowerOff(); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,12 +22,21 @@ func requestID(ctx context.Context) string {
 	return id
 }
 
+// answerTime bounds the work for one answer: a dependency that hangs is away. It
+// is shorter than the patience of clients, so that they hear it from us.
+const answerTime = 20 * time.Second
+
 // envelope is around every request: an id, safe headers, a log line, and an
 // honest answer where a handler panics.
 func (e *edge) envelope(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := fleet.NewID()
 		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		if !strings.HasPrefix(r.URL.Path, api.PathTUF) { // a download takes as long as it takes
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, answerTime)
+			defer cancel()
+		}
 		r = r.WithContext(ctx)
 		h := w.Header()
 		h.Set("X-Request-Id", id)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -53,6 +54,10 @@ func render(err error) problem {
 		return p
 	}
 	var e *fleet.Error
+	if errors.Is(err, context.DeadlineExceeded) && !fleet.IsKind(err, fleet.Unavailable) {
+		e = fleet.Because(err, fleet.Unavailable, "timeout", "the service waited too long for what it depends on: try again")
+		err = e
+	}
 	if !errors.As(err, &e) || e.Kind == fleet.Internal && e.Code == "" {
 		return newProblem(http.StatusInternalServerError, "internal", "the service met an error that is its own: the request id leads to it in the log")
 	}

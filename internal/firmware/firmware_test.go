@@ -84,8 +84,14 @@ func (r *rig) want(what string, n int) {
 
 func TestFollowsTheRepository(t *testing.T) {
 	r := newRig(t)
+	if r.Loaded() {
+		t.Error("loaded before anything was read")
+	}
 	r.refresh()
 	r.want("no repository yet", 0)
+	if !r.Loaded() {
+		t.Error("a repository that does not exist yet is an empty one")
+	}
 	r.init()
 	r.refresh()
 	r.want("nothing published", 0)
@@ -205,6 +211,9 @@ func TestAttack_T2_AnotherRepositoryInItsPlace(t *testing.T) {
 		if err := repository.Refresh(t.Context()); err == nil {
 			t.Error("a repository of other keys was believed")
 		}
+		if want := repository == r.Repository; repository.Loaded() != want {
+			t.Errorf("loaded %v, want %v", !want, want)
+		}
 		for _, release := range repository.Catalog() {
 			if release.Version == "6.6" {
 				t.Error("its release is in the catalogue")
@@ -214,6 +223,27 @@ func TestAttack_T2_AnotherRepositoryInItsPlace(t *testing.T) {
 	now, err := os.ReadFile(filepath.Join(r.trust, "pinned-root.json"))
 	if err != nil || !bytes.Equal(now, pinned) {
 		t.Errorf("the pinned root was replaced, %v", err)
+	}
+}
+
+// A directory that is not mounted is not an empty repository.
+func TestVanishedRepository(t *testing.T) {
+	r := newRig(t)
+	r.init()
+	r.publish("1.0", 1)
+	r.refresh()
+	if err := os.Rename(r.dir, r.dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	again := firmware.NewRepository(r.Config) // also after a restart
+	for _, repository := range []*firmware.Repository{r.Repository, again} {
+		if err := repository.Refresh(t.Context()); err == nil {
+			t.Error("it vanished without a word")
+		}
+	}
+	r.want("vanished", 1)
+	if again.Loaded() {
+		t.Error("loaded from nothing")
 	}
 }
 

@@ -83,6 +83,24 @@ func TestAlteredBootLoader(t *testing.T) {
 	}
 }
 
+// A service that cannot read what was published blames nobody for it.
+func TestAttack_S9_FirmwareUnavailable(t *testing.T) {
+	loaded := true
+	r := newRig(t, good(), func(c *posture.Config) { c.Loaded = func() bool { return loaded } })
+	r.must(fleet.Compliant)
+	before := r.stored()
+	list := r.catalog.list
+	r.catalog.list, loaded = nil, false
+	if _, err := r.checkIn(); fleet.CodeOf(err) != "firmware_unavailable" {
+		t.Errorf("got %v", err)
+	}
+	if s := r.stored(); s.device.Revision != before.device.Revision || len(s.open) != 0 {
+		t.Errorf("%+v", s)
+	}
+	r.catalog.list, loaded = list, true
+	r.must(fleet.Compliant)
+}
+
 func TestProposal(t *testing.T) {
 	r := newRig(t, good())
 	r.publish("2.0.0", 2, true)

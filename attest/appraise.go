@@ -74,7 +74,7 @@ func (a *appraisal) quote() bool {
 	if !ok {
 		return false
 	}
-	a.nonce(attested.ExtraData.Buffer)
+	a.nonce(attested.extraData)
 	return a.values(attested, hash) && !a.failed
 }
 
@@ -109,26 +109,26 @@ func (a *appraisal) attributes(key attestationKey) bool {
 }
 
 // quoteInfo reads a TPMS_ATTEST and requires that a TPM made it, as a quote.
-func (a *appraisal) quoteInfo(quoted []byte) (*tpm2.TPMSAttest, bool) {
+func (a *appraisal) quoteInfo(quoted []byte) (attestation, bool) {
 	attested, fail := readAttest(quoted, tpm2.TPMSTAttestQuote, CodeQuoteMalformed, CodeQuoteMagic, CodeQuoteType)
 	return attested, a.take(fail)
 }
 
 // readAttest reads a TPMS_ATTEST of the wanted type. Magic and type are judged
 // on their bytes, before the rest is parsed.
-func readAttest(data []byte, want tpm2.TPMST, malformed, wrongMagic, wrongType string) (*tpm2.TPMSAttest, *Error) {
+func readAttest(data []byte, want tpm2.TPMST, malformed, wrongMagic, wrongType string) (attestation, *Error) {
 	magic, typ, ok := attestHead(data)
 	switch {
 	case !ok:
-		return nil, failure(malformed, "attestation has %d bytes", len(data))
+		return attestation{}, failure(malformed, "attestation has %d bytes", len(data))
 	case magic != uint32(tpm2.TPMGeneratedValue):
-		return nil, failure(wrongMagic, "attestation begins with 0x%08x: no TPM made it", magic)
+		return attestation{}, failure(wrongMagic, "attestation begins with 0x%08x: no TPM made it", magic)
 	case typ != uint16(want):
-		return nil, failure(wrongType, "attestation is of type 0x%04x, not 0x%04x", typ, uint16(want))
+		return attestation{}, failure(wrongType, "attestation is of type 0x%04x, not 0x%04x", typ, uint16(want))
 	}
-	attested, err := decode[tpm2.TPMSAttest](data, maxAttest)
+	attested, err := decodeAttestation(data)
 	if err != nil {
-		return nil, failure(malformed, "attestation: %v", err)
+		return attestation{}, failure(malformed, "attestation: %v", err)
 	}
 	return attested, nil
 }
@@ -141,32 +141,28 @@ func (a *appraisal) nonce(extraData []byte) {
 
 // values checks the signed selection, and that the PCR values are exactly the
 // selected ones and hash to the signed digest.
-func (a *appraisal) values(attested *tpm2.TPMSAttest, hash crypto.Hash) bool {
-	info, err := attested.Attested.Quote()
-	if err != nil {
-		a.fail(CodeQuoteMalformed, "quote: %v", err)
-		return false
-	}
-	if a.selection, err = readSelection(info.PCRSelect); err != nil {
+func (a *appraisal) values(attested attestation, hash crypto.Hash) bool {
+	var err error
+	if a.selection, err = readSelection(attested.selections); err != nil {
 		a.fail(CodeSelectionMismatch, "signed selection: %v", err)
 		return false
 	}
 	if !a.selected() {
 		return false
 	}
-	if len(a.evidence.PCRs) == 0 && (a.evidence.EventLog != nil || a.evidence.IMA != nil) && !a.derive(hash, info.PCRDigest.Buffer) {
+	if len(a.evidence.PCRs) == 0 && (a.evidence.EventLog != nil || a.evidence.IMA != nil) && !a.derive(hash, attested.pcrDigest) {
 		return false
 	}
 	if !a.exactly() {
 		return false
 	}
-	if subtle.ConstantTimeCompare(a.selection.digest(hash, a.evidence.PCRs), info.PCRDigest.Buffer) != 1 {
+	if subtle.ConstantTimeCompare(a.selection.digest(hash, a.evidence.PCRs), attested.pcrDigest) != 1 {
 		a.fail(CodePCRDigestMismatch, "the PCR values do not hash to the quoted digest")
 		return false
 	}
-	c := attested.ClockInfo
 	if !a.failed {
-		a.result.Clock = &Clock{ResetCount: c.ResetCount, RestartCount: c.RestartCount, Clock: c.Clock, Safe: c.Safe}
+		clock := attested.clock
+		a.result.Clock = &clock
 	}
 	return true
 }
@@ -193,13 +189,22 @@ func (a *appraisal) exactly() bool {
 		a.fail(CodePCRMalformed, "PCR values: %v", err)
 		return false
 	}
+	given := 0
+	for _, bank := range values {
+		given += len(bank)
+	}
 	for _, b := range a.selection {
+		bank := values[b.bank]
 		for _, i := range b.indexes {
-			if _, ok := values[b.bank][i]; !ok {
+			if _, ok := bank[i]; !ok {
 				a.fail(CodePCRsMissing, "PCR %d of bank %s is quoted, but its value is not given", i, b.bank)
 				return false
 			}
 		}
+		given -= len(b.indexes)
+	}
+	if given == 0 {
+		return true
 	}
 	for _, bank := range slices.Sorted(maps.Keys(values)) {
 		for _, i := range slices.Sorted(maps.Keys(values[bank])) {

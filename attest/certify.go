@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/subtle"
+	"errors"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -20,9 +21,9 @@ func CheckCertify(akPublic, tlsPublic, certifyInfo, signature, qualifyingData []
 	if fail := certifySizes(akPublic, tlsPublic, certifyInfo, signature, qualifyingData); fail != nil {
 		return nil, fail
 	}
-	public, err := decode[tpm2.TPMTPublic](akPublic, maxPublic)
-	if err != nil {
-		return nil, failure(CodeAKMalformed, "attestation key: %v", err)
+	public, fail := readAKPublic(akPublic)
+	if fail != nil {
+		return nil, fail
 	}
 	ak, fail := checkAKPublic(public)
 	if fail != nil {
@@ -35,7 +36,7 @@ func CheckCertify(akPublic, tlsPublic, certifyInfo, signature, qualifyingData []
 	if fail != nil {
 		return nil, fail
 	}
-	if subtle.ConstantTimeCompare(attested.ExtraData.Buffer, qualifyingData) != 1 {
+	if subtle.ConstantTimeCompare(attested.extraData, qualifyingData) != 1 {
 		return nil, failure(CodeNonceMismatch, "the certification's qualifying data is not the expected one")
 	}
 	key, name, fail := checkTLSKey(tlsPublic)
@@ -63,15 +64,11 @@ func certifySizes(akPublic, tlsPublic, certifyInfo, signature, qualifyingData []
 // parents, which are not shown; it must at least be one, in the same algorithm,
 // and differ from the name, as it does for every object under a parent or a
 // hierarchy (Part 1, "Qualified Name").
-func checkCertified(attested *tpm2.TPMSAttest, name []byte) *Error {
-	info, err := attested.Attested.Certify()
-	if err != nil {
-		return failure(CodeCertifyMalformed, "certification: %v", err)
-	}
-	if subtle.ConstantTimeCompare(info.Name.Buffer, name) != 1 {
+func checkCertified(attested attestation, name []byte) *Error {
+	if subtle.ConstantTimeCompare(attested.name, name) != 1 {
 		return failure(CodeCertifyName, "the certified name is not that of the key shown")
 	}
-	qualified := info.QualifiedName.Buffer
+	qualified := attested.qualifiedName
 	if len(qualified) != len(name) || !bytes.Equal(qualified[:2], name[:2]) || bytes.Equal(qualified, name) {
 		return failure(CodeCertifyName, "the certified key's qualified name is not one")
 	}
@@ -79,15 +76,15 @@ func checkCertified(attested *tpm2.TPMSAttest, name []byte) *Error {
 }
 
 func checkTLSKey(tlsPublic []byte) (crypto.PublicKey, []byte, *Error) {
-	public, err := decode[tpm2.TPMTPublic](tlsPublic, maxPublic)
-	if err != nil {
-		return nil, nil, failure(CodeTLSKeyMalformed, "TLS key: %v", err)
-	}
-	a := public.ObjectAttributes
+	public, err := decodePublic(tlsPublic)
 	switch {
-	case !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin:
+	case errors.Is(err, errKeyType):
+		return nil, nil, failure(CodeTLSKeyType, "TLS key: %v", err)
+	case err != nil:
+		return nil, nil, failure(CodeTLSKeyMalformed, "TLS key: %v", err)
+	case !public.has(fixedTPM | fixedParent | sensitiveDataOrigin):
 		return nil, nil, failure(CodeTLSKeyAttributes, "TLS key is not bound to its TPM (fixedTPM, fixedParent, sensitiveDataOrigin)")
-	case !a.SignEncrypt || a.Restricted || a.Decrypt:
+	case !public.has(signs) || public.any(restricted|decrypts):
 		return nil, nil, failure(CodeTLSKeyAttributes, "TLS key is not an unrestricted signing key")
 	}
 	key, err := publicKey(public)
@@ -107,14 +104,7 @@ func checkTLSKey(tlsPublic []byte) (crypto.PublicKey, []byte, *Error) {
 
 // signsForTLS accepts a key that leaves its scheme open, or pins TLS 1.3's
 // ecdsa_secp256r1_sha256.
-func signsForTLS(public *tpm2.TPMTPublic) bool {
-	detail, err := public.Parameters.ECCDetail()
-	if err != nil {
-		return false
-	}
-	if detail.Scheme.Scheme == tpm2.TPMAlgNull {
-		return true
-	}
-	scheme, hash, err := schemeOf(public)
-	return err == nil && scheme == tpm2.TPMAlgECDSA && hash == tpm2.TPMAlgSHA256
+func signsForTLS(public *publicArea) bool {
+	return public.scheme == tpm2.TPMAlgNull ||
+		public.scheme == tpm2.TPMAlgECDSA && public.hash == tpm2.TPMAlgSHA256
 }

@@ -18,7 +18,7 @@ func MakeCredential(rand io.Reader, ekPublic, akName, secret []byte) (credential
 	if err != nil {
 		return nil, nil, failure(CodeEKMalformed, "endorsement key: %v", err)
 	}
-	if fail := checkEK(public); fail != nil {
+	if fail := checkEK(ekPublic); fail != nil {
 		return nil, nil, fail
 	}
 	h, err := public.NameAlg.Hash()
@@ -36,15 +36,18 @@ func MakeCredential(rand io.Reader, ekPublic, akName, secret []byte) (credential
 
 // checkEK requires a restricted decryption key of a size and curve that the
 // credential is safe under.
-func checkEK(public *tpm2.TPMTPublic) *Error {
-	a := public.ObjectAttributes
-	if !a.Restricted || !a.Decrypt || a.SignEncrypt || !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin {
+func checkEK(ekPublic []byte) *Error {
+	public, err := decodePublic(ekPublic)
+	if err != nil {
+		return failure(CodeEKUnusable, "endorsement key: %v", err)
+	}
+	if !public.has(restricted|decrypts|fixedTPM|fixedParent|sensitiveDataOrigin) || public.any(signs) {
 		return failure(CodeEKUnusable, "endorsement key is not a restricted decryption key bound to its TPM")
 	}
 	if _, err := publicKey(public); err != nil {
 		return failure(CodeEKUnusable, "endorsement key: %v", err)
 	}
-	switch public.NameAlg {
+	switch public.nameAlg {
 	case tpm2.TPMAlgSHA256, tpm2.TPMAlgSHA384, tpm2.TPMAlgSHA512:
 		return nil
 	}

@@ -37,9 +37,9 @@ type attestationKey struct {
 // (Part 1, section "Names"): the name algorithm and the hash of the whole public
 // area. Errors are of type *Error.
 func CheckAK(tpmtPublic []byte) (name []byte, err error) {
-	public, err := decode[tpm2.TPMTPublic](tpmtPublic, maxPublic)
-	if err != nil {
-		return nil, failure(CodeAKMalformed, "attestation key: %v", err)
+	public, fail := readAKPublic(tpmtPublic)
+	if fail != nil {
+		return nil, fail
 	}
 	if _, fail := checkAKPublic(public); fail != nil {
 		return nil, fail
@@ -52,19 +52,19 @@ func CheckAK(tpmtPublic []byte) (name []byte, err error) {
 }
 
 // publicName computes a Name over the bytes as they came.
-func publicName(public *tpm2.TPMTPublic, raw []byte) ([]byte, error) {
-	switch public.NameAlg {
+func publicName(public *publicArea, raw []byte) ([]byte, error) {
+	switch public.nameAlg {
 	case tpm2.TPMAlgSHA256, tpm2.TPMAlgSHA384, tpm2.TPMAlgSHA512:
 	default:
 		return nil, errors.New("name algorithm is not SHA-256, SHA-384 or SHA-512")
 	}
-	h, err := public.NameAlg.Hash()
+	h, err := public.nameAlg.Hash()
 	if err != nil {
 		return nil, err
 	}
 	d := h.New()
 	d.Write(raw)
-	return d.Sum([]byte{byte(public.NameAlg >> 8), byte(public.NameAlg)}), nil //nolint:gosec // the two bytes of a 16-bit number
+	return d.Sum([]byte{byte(public.nameAlg >> 8), byte(public.nameAlg)}), nil //nolint:gosec // the two bytes of a 16-bit number
 }
 
 // readAK reads an attestation key in any accepted form.
@@ -75,11 +75,22 @@ func readAK(data []byte) (attestationKey, *Error) {
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN")) {
 		return readPEM(data)
 	}
-	public, err := decode[tpm2.TPMTPublic](unsized(data), maxPublic)
-	if err != nil {
-		return attestationKey{}, failure(CodeAKMalformed, "attestation key: %v", err)
+	public, fail := readAKPublic(unsized(data))
+	if fail != nil {
+		return attestationKey{}, fail
 	}
 	return checkAKPublic(public)
+}
+
+func readAKPublic(data []byte) (*publicArea, *Error) {
+	public, err := decodePublic(data)
+	switch {
+	case errors.Is(err, errKeyType):
+		return nil, failure(CodeAKType, "attestation key: %v", err)
+	case err != nil:
+		return nil, failure(CodeAKMalformed, "attestation key: %v", err)
+	}
+	return public, nil
 }
 
 func readPEM(data []byte) (attestationKey, *Error) {
@@ -107,15 +118,14 @@ func readPEM(data []byte) (attestationKey, *Error) {
 	return k, nil
 }
 
-func checkAKPublic(public *tpm2.TPMTPublic) (attestationKey, *Error) {
+func checkAKPublic(public *publicArea) (attestationKey, *Error) {
 	k := attestationKey{certain: true}
-	a := public.ObjectAttributes
 	switch {
-	case !a.Restricted || !a.SignEncrypt || a.Decrypt:
+	case !public.has(restricted|signs) || public.any(decrypts):
 		return k, failure(CodeAKAttributes, "attestation key is not a restricted signing key")
-	case !a.FixedTPM || !a.FixedParent || !a.SensitiveDataOrigin:
+	case !public.has(fixedTPM | fixedParent | sensitiveDataOrigin):
 		return k, failure(CodeAKAttributes, "attestation key is not bound to its TPM (fixedTPM, fixedParent, sensitiveDataOrigin)")
-	case !a.UserWithAuth:
+	case !public.has(userWithAuth):
 		return k, failure(CodeAKAttributes, "attestation key lacks userWithAuth")
 	}
 	var err error
@@ -132,27 +142,16 @@ func checkAKPublic(public *tpm2.TPMTPublic) (attestationKey, *Error) {
 }
 
 // publicKey converts a public area of an accepted type, curve and size.
-func publicKey(public *tpm2.TPMTPublic) (crypto.PublicKey, error) {
-	switch public.Type {
-	case tpm2.TPMAlgECC:
+func publicKey(public *publicArea) (crypto.PublicKey, error) {
+	if public.typ == tpm2.TPMAlgECC {
 		return eccKey(public)
-	case tpm2.TPMAlgRSA:
-		return rsaKey(public)
 	}
-	return nil, errors.New("neither ECC nor RSA")
+	return rsaKey(public)
 }
 
-func eccKey(public *tpm2.TPMTPublic) (crypto.PublicKey, error) {
-	detail, err := public.Parameters.ECCDetail()
-	if err != nil {
-		return nil, err
-	}
-	point, err := public.Unique.ECC()
-	if err != nil {
-		return nil, err
-	}
+func eccKey(public *publicArea) (crypto.PublicKey, error) {
 	var curve elliptic.Curve
-	switch detail.CurveID {
+	switch public.curve {
 	case tpm2.TPMECCNistP256:
 		curve = elliptic.P256()
 	case tpm2.TPMECCNistP384:
@@ -161,7 +160,7 @@ func eccKey(public *tpm2.TPMTPublic) (crypto.PublicKey, error) {
 		return nil, errors.New("curve is not P-256 or P-384")
 	}
 	size := (curve.Params().BitSize + 7) / 8
-	x, y := point.X.Buffer, point.Y.Buffer
+	x, y := public.x, public.y
 	if len(x) > size || len(y) > size {
 		return nil, errors.New("coordinates are longer than the curve's")
 	}
@@ -172,21 +171,13 @@ func eccKey(public *tpm2.TPMTPublic) (crypto.PublicKey, error) {
 	return ecdsa.ParseUncompressedPublicKey(curve, uncompressed)
 }
 
-func rsaKey(public *tpm2.TPMTPublic) (crypto.PublicKey, error) {
-	detail, err := public.Parameters.RSADetail()
-	if err != nil {
-		return nil, err
-	}
-	modulus, err := public.Unique.RSA()
-	if err != nil {
-		return nil, err
-	}
-	key := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus.Buffer), E: 65537}
+func rsaKey(public *publicArea) (crypto.PublicKey, error) {
+	key := &rsa.PublicKey{N: new(big.Int).SetBytes(public.modulus), E: 65537}
 	// Zero stands for the default exponent (Part 2, TPMS_RSA_PARMS).
-	if detail.Exponent != 0 && detail.Exponent != 65537 {
+	if public.exponent != 0 && public.exponent != 65537 {
 		return nil, errors.New("RSA exponent is not 65537")
 	}
-	if key.N.BitLen() != int(detail.KeyBits) {
+	if key.N.BitLen() != int(public.keyBits) {
 		return nil, errors.New("RSA modulus does not have the stated size")
 	}
 	return key, checkRSA(key)
@@ -203,41 +194,13 @@ func checkRSA(key *rsa.PublicKey) error {
 }
 
 // schemeOf gives the signing scheme and hash that a public area pins.
-func schemeOf(public *tpm2.TPMTPublic) (scheme, hash tpm2.TPMAlgID, err error) {
-	noScheme := errors.New("no signing scheme of its type is pinned")
-	if public.Type == tpm2.TPMAlgECC {
-		detail, err := public.Parameters.ECCDetail()
-		if err != nil {
-			return 0, 0, err
-		}
-		if detail.Scheme.Scheme != tpm2.TPMAlgECDSA {
-			return 0, 0, noScheme
-		}
-		s, err := detail.Scheme.Details.ECDSA()
-		if err != nil {
-			return 0, 0, err
-		}
-		return tpm2.TPMAlgECDSA, s.HashAlg, nil
+func schemeOf(public *publicArea) (scheme, hash tpm2.TPMAlgID, err error) {
+	switch {
+	case public.typ == tpm2.TPMAlgECC && public.scheme == tpm2.TPMAlgECDSA,
+		public.typ == tpm2.TPMAlgRSA && (public.scheme == tpm2.TPMAlgRSASSA || public.scheme == tpm2.TPMAlgRSAPSS):
+		return public.scheme, public.hash, nil
 	}
-	detail, err := public.Parameters.RSADetail()
-	if err != nil {
-		return 0, 0, err
-	}
-	switch detail.Scheme.Scheme {
-	case tpm2.TPMAlgRSASSA:
-		s, err := detail.Scheme.Details.RSASSA()
-		if err != nil {
-			return 0, 0, err
-		}
-		return tpm2.TPMAlgRSASSA, s.HashAlg, nil
-	case tpm2.TPMAlgRSAPSS:
-		s, err := detail.Scheme.Details.RSAPSS()
-		if err != nil {
-			return 0, 0, err
-		}
-		return tpm2.TPMAlgRSAPSS, s.HashAlg, nil
-	}
-	return 0, 0, noScheme
+	return 0, 0, errors.New("no signing scheme of its type is pinned")
 }
 
 // hashOf gives the hashes that a signature may use, and 0 for all others.

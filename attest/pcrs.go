@@ -47,16 +47,43 @@ type PCRs map[string]map[int]Digest
 func (p PCRs) clone() PCRs {
 	out := make(PCRs, len(p))
 	for bank, values := range p {
-		out[bank] = make(map[int]Digest, len(values))
-		for i, v := range values {
-			out[bank][i] = slices.Clone(v)
+		size := 0
+		for _, v := range values {
+			size += len(v)
 		}
+		all := make([]byte, 0, size) // one allocation, and no value reaches into the next
+		copied := make(map[int]Digest, len(values))
+		for i, v := range values {
+			at := len(all)
+			all = append(all, v...)
+			copied[i] = all[at:len(all):len(all)]
+		}
+		out[bank] = copied
 	}
 	return out
 }
 
+// whole says whether check has nothing to report, without sorting anything.
+func (p PCRs) whole() bool {
+	for bank, values := range p {
+		h, ok := bankHash(bank)
+		if !ok {
+			return false
+		}
+		for i, v := range values {
+			if i < 0 || i > maxPCR || len(v) != h.Size() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // check reports the first value that is outside the banks and PCRs that exist.
 func (p PCRs) check() error {
+	if p.whole() {
+		return nil
+	}
 	for _, bank := range slices.Sorted(maps.Keys(p)) {
 		h, ok := bankHash(bank)
 		if !ok {
@@ -84,21 +111,21 @@ type bankSelection struct {
 // which the TPM hashes the values. Banks without a selected PCR are left out.
 type selection []bankSelection
 
-func readSelection(list tpm2.TPMLPCRSelection) (selection, error) {
+func readSelection(list []pcrSelection) (selection, error) {
 	var out selection
-	for _, s := range list.PCRSelections {
-		var indexes []int
-		for i := 0; i < 8*len(s.PCRSelect); i++ {
-			if s.PCRSelect[i/8]&(1<<(i%8)) != 0 {
+	for _, s := range list {
+		indexes := make([]int, 0, maxPCR+1)
+		for i := 0; i < 8*len(s.bitmap); i++ {
+			if s.bitmap[i/8]&(1<<(i%8)) != 0 {
 				indexes = append(indexes, i)
 			}
 		}
 		if len(indexes) == 0 {
 			continue
 		}
-		bank := algorithmBank(s.Hash)
+		bank := algorithmBank(s.hash)
 		if bank == "" {
-			return nil, fmt.Errorf("bank 0x%04x is not supported", uint16(s.Hash))
+			return nil, fmt.Errorf("bank 0x%04x is not supported", uint16(s.hash))
 		}
 		if last := indexes[len(indexes)-1]; last > maxPCR {
 			return nil, fmt.Errorf("PCR %d is above %d", last, maxPCR)
@@ -154,8 +181,9 @@ func (s selection) equals(want map[string][]int) bool {
 func (s selection) digest(h crypto.Hash, values PCRs) []byte {
 	d := h.New()
 	for _, b := range s {
+		bank := values[b.bank]
 		for _, i := range b.indexes {
-			d.Write(values[b.bank][i])
+			d.Write(bank[i])
 		}
 	}
 	return d.Sum(nil)

@@ -13,13 +13,13 @@ import (
 // that the key pins; a PEM key pins none, and then both must fit the key's type
 // and be accepted ones. It returns the signing scheme's hash, which is also the
 // one of a quote's PCR digest.
-func (k attestationKey) verify(signature, message []byte) (crypto.Hash, *Error) {
-	s, err := decode[tpm2.TPMTSignature](signature, maxSignature)
+func (k attestationKey) verify(data, message []byte) (crypto.Hash, *Error) {
+	s, err := decodeSignature(data)
 	if err != nil {
 		return 0, failure(CodeSignatureMalformed, "signature: %v", err)
 	}
-	if k.scheme != tpm2.TPMAlgNull && s.SigAlg != k.scheme {
-		return 0, failure(CodeSignatureScheme, "signature scheme 0x%04x is not the key's", uint16(s.SigAlg))
+	if k.scheme != tpm2.TPMAlgNull && s.scheme != k.scheme {
+		return 0, failure(CodeSignatureScheme, "signature scheme 0x%04x is not the key's", uint16(s.scheme))
 	}
 	switch public := k.public.(type) {
 	case *ecdsa.PublicKey:
@@ -41,52 +41,39 @@ func (k attestationKey) digest(alg tpm2.TPMAlgID, message []byte) (crypto.Hash, 
 	return h, d.Sum(nil), nil
 }
 
-func (k attestationKey) verifyECDSA(public *ecdsa.PublicKey, s *tpm2.TPMTSignature, message []byte) (crypto.Hash, *Error) {
-	if s.SigAlg != tpm2.TPMAlgECDSA {
-		return 0, failure(CodeSignatureScheme, "signature scheme 0x%04x is not ECDSA", uint16(s.SigAlg))
+func (k attestationKey) verifyECDSA(public *ecdsa.PublicKey, s signature, message []byte) (crypto.Hash, *Error) {
+	if s.scheme != tpm2.TPMAlgECDSA {
+		return 0, failure(CodeSignatureScheme, "signature scheme 0x%04x is not ECDSA", uint16(s.scheme))
 	}
-	ecc, err := s.Signature.ECDSA()
-	if err != nil {
-		return 0, failure(CodeSignatureMalformed, "signature: %v", err)
-	}
-	h, digest, fail := k.digest(ecc.Hash, message)
+	h, digest, fail := k.digest(s.hash, message)
 	if fail != nil {
 		return 0, fail
 	}
 	size := (public.Curve.Params().BitSize + 7) / 8
-	if len(ecc.SignatureR.Buffer) > size || len(ecc.SignatureS.Buffer) > size {
+	if len(s.r) > size || len(s.s) > size {
 		return 0, failure(CodeSignatureMalformed, "signature: longer than the curve's order")
 	}
-	r, t := new(big.Int).SetBytes(ecc.SignatureR.Buffer), new(big.Int).SetBytes(ecc.SignatureS.Buffer)
+	r, t := new(big.Int).SetBytes(s.r), new(big.Int).SetBytes(s.s)
 	if !ecdsa.Verify(public, digest, r, t) {
 		return 0, failure(CodeSignatureInvalid, "the signature does not verify under the attestation key")
 	}
 	return h, nil
 }
 
-func (k attestationKey) verifyRSA(public *rsa.PublicKey, s *tpm2.TPMTSignature, message []byte) (crypto.Hash, *Error) {
-	var sig *tpm2.TPMSSignatureRSA
-	var err error
-	switch s.SigAlg {
-	case tpm2.TPMAlgRSASSA:
-		sig, err = s.Signature.RSASSA()
-	case tpm2.TPMAlgRSAPSS:
-		sig, err = s.Signature.RSAPSS()
-	default:
-		return 0, failure(CodeSignatureScheme, "signature scheme 0x%04x is not RSASSA or RSAPSS", uint16(s.SigAlg))
+func (k attestationKey) verifyRSA(public *rsa.PublicKey, s signature, message []byte) (crypto.Hash, *Error) {
+	if s.scheme != tpm2.TPMAlgRSASSA && s.scheme != tpm2.TPMAlgRSAPSS {
+		return 0, failure(CodeSignatureScheme, "signature scheme 0x%04x is not RSASSA or RSAPSS", uint16(s.scheme))
 	}
-	if err != nil {
-		return 0, failure(CodeSignatureMalformed, "signature: %v", err)
-	}
-	h, digest, fail := k.digest(sig.Hash, message)
+	h, digest, fail := k.digest(s.hash, message)
 	if fail != nil {
 		return 0, fail
 	}
-	if s.SigAlg == tpm2.TPMAlgRSASSA {
-		err = rsa.VerifyPKCS1v15(public, h, digest, sig.Sig.Buffer)
+	var err error
+	if s.scheme == tpm2.TPMAlgRSASSA {
+		err = rsa.VerifyPKCS1v15(public, h, digest, s.rsa)
 	} else {
 		// TPMs differ in the salt's length (Part 1, annex B.7).
-		err = rsa.VerifyPSS(public, h, digest, sig.Sig.Buffer, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto, Hash: h})
+		err = rsa.VerifyPSS(public, h, digest, s.rsa, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto, Hash: h})
 	}
 	if err != nil {
 		return 0, failure(CodeSignatureInvalid, "the signature does not verify under the attestation key")

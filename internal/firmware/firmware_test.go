@@ -120,7 +120,7 @@ func TestAttack_T7_SignedAnewInTime(t *testing.T) {
 	r := newRig(t)
 	r.init()
 	r.publish("1.0", 1)
-	for range 80 { // the targets role's 90 days are a person's
+	for range 30 { // the targets role's 90 days are a person's
 		r.clock = r.clock.Add(20 * time.Hour)
 		r.refresh()
 		r.want("signed anew", 1)

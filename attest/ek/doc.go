@@ -6,5 +6,6 @@
 // Specification: TCG "EK Credential Profile for TPM Family 2.0", level 0,
 // version 2.5 (templates in annex B, certificates in section 3).
 //
-// The package is pure: it reads no clock, no file and no network.
+// The package is pure: it reads no clock, and no file or network but through what
+// it is given (LoadRoots an fs.FS, CRLs a fetch function).
 package ek

@@ -8,15 +8,24 @@ const (
 	// cannot be judged.
 	CodeMalformed = "ek_malformed"
 	// CodeNotEKCertificate: a certificate, but not of an endorsement key: the
-	// extended key usage 2.23.133.8.1 is missing (as in platform certificates)
-	// or it is a CA's.
+	// extended key usage 2.23.133.8.1 is missing (as in platform certificates),
+	// it is a CA's, or its key usage is not an EK's.
 	CodeNotEKCertificate = "ek_not_ek_certificate"
 	// CodeUnknownManufacturer: no chain leads to a root that was added.
 	CodeUnknownManufacturer = "ek_unknown_manufacturer"
+	// CodeChain: certificates lead to a root that was added, but one of them may
+	// not stand where it stands: it is not a CA's, lacks the key usage, has too
+	// many CAs below it, or has a critical extension of unknown meaning.
+	CodeChain = "ek_chain_invalid"
 	// CodeExpired: the certificate, or one above it, is not valid now.
 	CodeExpired = "ek_expired"
 	// CodeRevoked: a CRL of its issuer lists the certificate, or one above it.
 	CodeRevoked = "ek_revoked"
+	// CodeCRLUnavailable: policy requires CRLs, and for a certificate of the chain
+	// there is none: nobody gave one, it names no address, or none could be had.
+	CodeCRLUnavailable = "ek_crl_unavailable"
+	// CodeCRLStale: policy requires CRLs, and the one that there is has ended.
+	CodeCRLStale = "ek_crl_stale"
 	// CodeUnsupportedKey: the key is of a kind without a template here.
 	CodeUnsupportedKey = "ek_unsupported_key"
 	// CodeNotTemplate: the public area is not exactly a TCG template with a key.

@@ -1,19 +1,12 @@
 package ek
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
-)
-
-// OIDs of the EK Credential Profile (3.2.16) and of X.509.
-var (
-	oidEKCertificate  = asn1.ObjectIdentifier{2, 23, 133, 8, 1} // tcg-kp-EKCertificate
-	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 )
 
 // Chain is a verified chain of an EK certificate.
@@ -25,9 +18,21 @@ type Chain struct {
 
 // Verify finds the manufacturer of the TPM whose EK certificate this is. The
 // certificate must be valid at now, as must those above it, and be for an EK.
-// Errors are *Error with CodeExpired, CodeNotEKCertificate, CodeMalformed or
-// CodeUnknownManufacturer. Revocation is another question: see Chain.Revocation.
+// Errors are *Error with CodeExpired, CodeNotEKCertificate, CodeMalformed,
+// CodeChain or CodeUnknownManufacturer. Revocation is another question: see
+// Chain.Revocation and CRLs.
 func (r *Roots) Verify(cert *x509.Certificate, now time.Time) (Chain, error) {
+	return r.VerifyWith(cert, nil, now)
+}
+
+// VerifyWith is like Verify with certificates that came from the device (up to
+// 16), as those of ParseChain. They may stand between the EK's certificate and
+// the manufacturer's, if they are CAs' and all signatures, validity periods,
+// path lengths and key usages hold; none of them is ever trusted as a root.
+func (r *Roots) VerifyWith(cert *x509.Certificate, supplied []*x509.Certificate, now time.Time) (Chain, error) {
+	if len(supplied) > maxChain {
+		return Chain{}, refuse(CodeMalformed, nil, "EK certificate came with %d others, more than %d", len(supplied), maxChain)
+	}
 	if err := checkProfile(cert); err != nil {
 		return Chain{}, err
 	}
@@ -35,87 +40,76 @@ func (r *Roots) Verify(cert *x509.Certificate, now time.Time) (Chain, error) {
 		return Chain{}, refuse(CodeExpired, nil, "EK certificate is valid from %s to %s",
 			cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339))
 	}
-	leaf, err := withoutAltName(cert)
+	leaf, err := withoutKnownExtensions(cert)
 	if err != nil {
 		return Chain{}, err
 	}
 	// No manufacturer at all is an unknown manufacturer, with no cause to name.
 	var causes []error
 	for _, m := range r.manufacturers {
-		chains, err := leaf.Verify(x509.VerifyOptions{
-			Roots: m.roots, Intermediates: m.intermediates, CurrentTime: now,
-			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // checkProfile has looked
-		})
+		chains, err := m.chains(leaf, supplied, now)
 		if err == nil {
 			return newChain(m.name, cert, chains[0]), nil
 		}
 		causes = append(causes, err)
 	}
 	for _, m := range r.manufacturers {
-		if m.issued(leaf) {
+		if _, err := m.chains(leaf, supplied, leaf.NotBefore); err == nil {
 			return Chain{}, refuse(CodeExpired, nil, "a CA certificate above the EK certificate is not valid at this time")
 		}
 	}
-	return Chain{}, refuse(CodeUnknownManufacturer, errors.Join(causes...), "EK certificate is of no known manufacturer")
+	return Chain{}, whyNot(leaf, supplied, causes)
 }
 
-// issued reports whether there is a chain if one asks at the time when the
-// certificate was issued.
-func (m *manufacturer) issued(leaf *x509.Certificate) bool {
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots: m.roots, Intermediates: m.intermediates, CurrentTime: leaf.NotBefore,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+func (m *manufacturer) chains(leaf *x509.Certificate, supplied []*x509.Certificate, at time.Time) ([][]*x509.Certificate, error) {
+	intermediates := m.intermediates
+	if len(supplied) > 0 {
+		intermediates = m.intermediates.Clone()
+		for _, c := range supplied {
+			intermediates.AddCert(c)
+		}
+	}
+	return leaf.Verify(x509.VerifyOptions{
+		Roots: m.roots, Intermediates: intermediates, CurrentTime: at,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // checkProfile has looked
 	})
-	return err == nil
+}
+
+// whyNot tells an unknown manufacturer from a chain with an unfit link. x509
+// reports such a link only after it has verified the signatures below it.
+func whyNot(leaf *x509.Certificate, supplied []*x509.Certificate, causes []error) *Error {
+	cause := errors.Join(causes...)
+	var invalid x509.CertificateInvalidError
+	var critical x509.UnhandledCriticalExtension
+	for _, err := range causes {
+		switch {
+		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+			return refuse(CodeExpired, err, "a CA certificate above the EK certificate is not valid at this time")
+		case errors.As(err, &invalid), errors.As(err, &critical):
+			return refuse(CodeChain, err, "a CA certificate above the EK certificate may not stand there")
+		}
+	}
+	for _, below := range append([]*x509.Certificate{leaf}, supplied...) {
+		for _, above := range supplied {
+			if above != below && signedUnfit(below, above) {
+				return refuse(CodeChain, cause, "the EK certificate is from one that may not issue certificates")
+			}
+		}
+	}
+	return refuse(CodeUnknownManufacturer, cause, "EK certificate is of no known manufacturer")
+}
+
+// signedUnfit reports whether above signed below though it is no CA's.
+func signedUnfit(below, above *x509.Certificate) bool {
+	if !bytes.Equal(below.RawIssuer, above.RawSubject) {
+		return false
+	}
+	mayIssue := above.BasicConstraintsValid && above.IsCA && (above.KeyUsage == 0 || above.KeyUsage&x509.KeyUsageCertSign != 0)
+	return !mayIssue && above.CheckSignature(below.SignatureAlgorithm, below.RawTBSCertificate, below.Signature) == nil
 }
 
 func newChain(name string, cert *x509.Certificate, verified []*x509.Certificate) Chain {
 	certificates := append([]*x509.Certificate{cert}, verified[1:]...)
 	sum := sha256.Sum256(certificates[len(certificates)-1].Raw)
 	return Chain{Manufacturer: name, RootSHA256: hex.EncodeToString(sum[:]), Certificates: certificates}
-}
-
-// checkProfile refuses certificates that a manufacturer's CA may have issued
-// for something else than an EK.
-func checkProfile(cert *x509.Certificate) error {
-	isEK := func(oid asn1.ObjectIdentifier) bool { return oid.Equal(oidEKCertificate) }
-	if !slices.ContainsFunc(cert.UnknownExtKeyUsage, isEK) {
-		return refuse(CodeNotEKCertificate, nil, "certificate lacks the extended key usage %v of EK certificates", oidEKCertificate)
-	}
-	if cert.IsCA {
-		return refuse(CodeNotEKCertificate, nil, "certificate is a CA's")
-	}
-	return nil
-}
-
-// withoutAltName returns a copy of cert in which a critical subjectAltName does
-// not count as unhandled. EK certificates name the TPM's model there in a
-// directory name (EK Credential Profile, 3.2.9), which crypto/x509 does not
-// know; nothing here depends on it, but it must be a sound sequence of names.
-func withoutAltName(cert *x509.Certificate) (*x509.Certificate, error) {
-	leaf := *cert
-	leaf.UnhandledCriticalExtensions = nil
-	for _, oid := range cert.UnhandledCriticalExtensions {
-		if !oid.Equal(oidSubjectAltName) {
-			return nil, refuse(CodeMalformed, nil, "EK certificate has the critical extension %v, whose meaning is unknown", oid)
-		}
-	}
-	for _, ext := range cert.Extensions {
-		if ext.Id.Equal(oidSubjectAltName) && !isGeneralNames(ext.Value) {
-			return nil, refuse(CodeMalformed, nil, "EK certificate has a malformed subjectAltName")
-		}
-	}
-	return &leaf, nil
-}
-
-// isGeneralNames reports whether der is a non-empty GeneralNames (RFC 5280,
-// 4.2.1.6): context-specific tags 0 to 8.
-func isGeneralNames(der []byte) bool {
-	var names []asn1.RawValue
-	if rest, err := asn1.Unmarshal(der, &names); err != nil || len(rest) != 0 || len(names) == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(names, func(n asn1.RawValue) bool {
-		return n.Class != asn1.ClassContextSpecific || n.Tag < 0 || n.Tag > 8
-	})
 }

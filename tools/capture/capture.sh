@@ -24,7 +24,8 @@ swtpm=""
 qemu=""
 finish() {
   for process in $qemu $swtpm; do
-    kill "$process" 2>/dev/null && wait "$process" 2>/dev/null || true
+    kill "$process" 2>/dev/null || true
+    wait "$process" 2>/dev/null || true
   done
   rm -rf "$work"
 }
@@ -46,6 +47,7 @@ unpack_packages() {
     "$kernel" shim-signed grub-efi-amd64-signed systemd-boot-efi)
   for deb in "$cache"/debs/*.deb; do
     dpkg -x "$deb" "$files"
+    # shellcheck disable=SC2016 # dpkg's own placeholders
     dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"
   done >"$cache/packages"
   dpkg-query -W -f '${Package} ${Version}\n' ovmf qemu-system-x86 swtpm >>"$cache/packages"
@@ -95,7 +97,7 @@ esp() {
     dir=$(dirname "${pair#*=}")
     local at=""
     while IFS= read -r part; do
-      [ -n "$part" ] && [ "$part" != . ] || continue
+      case $part in "" | .) continue ;; esac
       at=$at/$part
       mmd -D s -i "$work/esp.img" "::$at" >/dev/null 2>&1 || true
     done < <(tr / '\n' <<<"$dir")
@@ -218,7 +220,7 @@ own_keys() {
     "$work/loader.conf=loader/loader.conf" "$work/debian.conf=loader/entries/debian.conf"
   boot $ovmf/OVMF_CODE_4M.ms.fd $ovmf/OVMF_VARS_4M.snakeoil.fd "${disk[@]}"
   keep own-keys -title "Secure Boot on with a test key in PK, KEK and db; systemd-boot and kernel signed with it" \
-    -image "systemd-boot-efi=$sdboot" -image "linux-image=$kernel"
+    -image "systemd-boot-efi=$work/sdboot.signed" -image "linux-image=$work/vmlinuz.signed"
 }
 
 uki() {

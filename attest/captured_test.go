@@ -2,7 +2,7 @@ package attest_test
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // boot_aggregate of the legacy template
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -209,7 +209,7 @@ func checkBootAggregate(t *testing.T, e ima.Entry, pcrs attest.PCRs) {
 	t.Helper()
 	bank, last, h := "sha256", 9, sha256.New()
 	if e.Template == "ima" {
-		bank, last, h = "sha1", 7, sha1.New() //nolint:gosec // as the kernel does
+		bank, last, h = "sha1", 7, sha1.New()
 	}
 	for pcr := range last + 1 {
 		h.Write(pcrs[bank][pcr])
@@ -393,7 +393,7 @@ func TestCapturedEK(t *testing.T) {
 func ekRefused(t *testing.T, err error, code string) {
 	t.Helper()
 	var refused *ek.Error
-	if !errors.As(err, &refused) || string(refused.Code) != code {
+	if !errors.As(err, &refused) || refused.Code != code {
 		t.Errorf("%v, want %s", err, code)
 	}
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // the bank has that name
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"debug/pe"
@@ -28,7 +28,7 @@ func readImage(from, path string) (image, error) {
 		return image{}, err
 	}
 	img := image{Package: from, File: filepath.Base(path), Authenticode: map[string]string{}}
-	for bank, h := range map[string]hash.Hash{"sha1": sha1.New(), "sha256": sha256.New(), "sha384": sha512.New384()} { //nolint:gosec // as above
+	for bank, h := range map[string]hash.Hash{"sha1": sha1.New(), "sha256": sha256.New(), "sha384": sha512.New384()} {
 		if err := authenticode(h, data); err != nil {
 			return image{}, fmt.Errorf("read image %s: %w", path, err)
 		}

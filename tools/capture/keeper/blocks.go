@@ -20,7 +20,10 @@ func readBlocks(text []byte) (map[string][]byte, error) {
 		}
 		if ended, ok := marker(line, "END"); ok {
 			data, err := base64.StdEncoding.DecodeString(body)
-			if err != nil || ended != name {
+			if err == nil && ended != name {
+				err = fmt.Errorf("it ends in block %q", name)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("read block %q: damaged on the serial port: %w", ended, err)
 			}
 			blocks[name], name = data, ""

@@ -14,13 +14,6 @@ import (
 	"time"
 )
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "keeper:", err)
-		os.Exit(1)
-	}
-}
-
 // imageFlags collects -image PACKAGE=FILE, in the order of the boot.
 type imageFlags []image
 
@@ -36,21 +29,33 @@ func (f *imageFlags) Set(value string) error {
 	return err
 }
 
-func run() error {
-	var (
-		m        manifest
-		images   imageFlags
-		export   = flag.String("export", "", "what the machine wrote to its second serial port")
-		out      = flag.String("out", "", "directory of all captured evidence")
-		packages = flag.String("packages", "", "file with a package and its version on each line")
-		roots    = flag.String("roots", "", "PEM file with the CA certificates of the TPM's manufacturer")
-	)
+// options say where the pieces are.
+type options struct {
+	export, out, packages, roots string
+	images                       imageFlags
+}
+
+func main() {
+	var m manifest
+	var o options
+	flag.StringVar(&o.export, "export", "", "what the machine wrote to its second serial port")
+	flag.StringVar(&o.out, "out", "", "directory of all captured evidence")
+	flag.StringVar(&o.packages, "packages", "", "file with a package and its version on each line")
+	flag.StringVar(&o.roots, "roots", "", "PEM file with the CA certificates of the TPM's manufacturer")
+	flag.Var(&o.images, "image", "PACKAGE=FILE of an EFI image that was started; repeat in order")
 	flag.StringVar(&m.Name, "name", "", "name of the scenario, and of its directory")
 	flag.StringVar(&m.Title, "title", "", "what the machine was like")
 	flag.StringVar(&m.Nonce, "nonce", "", "qualifying data of the quotes, hex")
-	flag.Var(&images, "image", "PACKAGE=FILE of an EFI image that was started; repeat in order")
 	flag.Parse()
-	text, err := os.ReadFile(*export)
+	if err := keep(o, m); err != nil {
+		fmt.Fprintln(os.Stderr, "keeper:", err)
+		os.Exit(1)
+	}
+}
+
+// keep reads what the machine wrote and stores it below o.out.
+func keep(o options, m manifest) error {
+	text, err := os.ReadFile(o.export)
 	if err != nil {
 		return err
 	}
@@ -58,20 +63,20 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if m.Roots, err = readText(*roots); err != nil {
+	if m.Roots, err = readText(o.roots); err != nil {
 		return err
 	}
-	versions, err := readText(*packages)
+	versions, err := readText(o.packages)
 	if err != nil {
 		return err
 	}
 	m.Packages = strings.Split(versions, "\n")
-	m.Images = images
+	m.Images = o.images
 	m.CapturedAt = time.Now().UTC().Truncate(time.Second)
 	if err := m.observe(blocks); err != nil {
 		return err
 	}
-	return store(filepath.Join(*out, m.Name), m, blocks)
+	return store(filepath.Join(o.out, m.Name), m, blocks)
 }
 
 func readText(path string) (string, error) {

@@ -97,7 +97,7 @@ func store(dir string, m manifest, blocks map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 		return err
 	}
 	made, err := os.MkdirTemp(filepath.Dir(dir), ".new")

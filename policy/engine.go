@@ -19,7 +19,7 @@ import (
 
 // DefaultDeadline bounds one evaluation where Options names no other bound. A
 // posture takes about a millisecond.
-const DefaultDeadline = 250 * time.Millisecond
+const DefaultDeadline = 2 * time.Second
 
 // Options tune an Engine.
 type Options struct {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"time"
 
@@ -121,6 +122,9 @@ func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device
 		Attestation: evidence.Attestation(a.Result),
 	}
 	answer, err := s.Policy.Enroll(ctx, in)
+	if errors.Is(err, policy.ErrTimeout) {
+		return decided{}, fleet.Because(err, fleet.Unavailable, "policy_timeout", "the enrolment policy did not answer in time: begin again")
+	}
 	if err != nil {
 		return decided{}, fleet.Because(err, fleet.Internal, "policy_error", "the enrolment policy could not decide, so the answer is no")
 	}

@@ -77,7 +77,12 @@ func ControlKey(control string) string { return "control:" + control }
 // that keeps failing raises nothing, so an unchanged posture costs no write.
 // Where a control fails, those that could not be decided raise nothing of their
 // own: they lack what the failing one denies, and a person needs one alert.
+// Where nothing could be decided at all, the controls' alerts stay as they are,
+// and one alert says so.
 func ReconcileControls(open []Alert, d Device, p Posture, now time.Time) []Alert {
+	if p.NothingDecided() {
+		return reconcileUndecided(open, d, now)
+	}
 	var changed []Alert
 	failing := map[string]bool{}
 	decided := slices.ContainsFunc(p.Controls, func(c Control) bool { return c.Outcome == Fail && c.Enforced(now) })
@@ -100,18 +105,37 @@ func ReconcileControls(open []Alert, d Device, p Posture, now time.Time) []Alert
 	for _, a := range open {
 		isControl := strings.HasPrefix(a.Key, ControlKey(""))
 		stale := isControl && !failing[a.Key]
-		heard := a.Key == KeySilent || a.Key == KeyEvidenceRefused
-		if a.State != AlertResolved && (stale || heard) {
+		if a.State != AlertResolved && (stale || heard(a) || a.Key == KeyUndecided) {
 			changed = append(changed, a.Resolve(now))
 		}
 	}
 	return changed
 }
 
+func reconcileUndecided(open []Alert, d Device, now time.Time) []Alert {
+	var changed []Alert
+	if !hasOpen(open, string(d.ID), KeyUndecided) {
+		changed = append(changed, Raise(open, Alert{
+			Subject: string(d.ID), Key: KeyUndecided, Device: d.ID, Severity: High,
+			Title: "Posture could not be decided", Reason: "the evidence verified, and policy gave no answer on it",
+		}, now))
+	}
+	for _, a := range open {
+		if a.State != AlertResolved && heard(a) {
+			changed = append(changed, a.Resolve(now))
+		}
+	}
+	return changed
+}
+
+// heard reports whether an accepted check-in ends the alert.
+func heard(a Alert) bool { return a.Key == KeySilent || a.Key == KeyEvidenceRefused }
+
 // Keys of alerts that no control raises.
 const (
 	KeySilent          = "silent"           // the device has no fresh posture
 	KeyEvidenceRefused = "evidence_refused" // the device sent evidence that does not hold
+	KeyUndecided       = "undecided"        // policy gave no answer on the device
 	KeyRolloutHalted   = "rollout_halted"
 )
 

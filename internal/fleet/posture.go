@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -70,6 +71,26 @@ func (p Posture) FailingSince() map[string]time.Time {
 		}
 	}
 	return since
+}
+
+// noAnswer is the reason of every control where policy gave no answer at all.
+const noAnswer = "Policy gave no answer."
+
+// Undecide are the controls of p as they are kept when policy gives no answer on
+// the device: each is an error, and keeps since when it fails, so that no grace
+// begins anew.
+func (p Posture) Undecide() []Control {
+	controls := slices.Clone(p.Controls)
+	for i := range controls {
+		controls[i].Outcome, controls[i].Reason = Errored, noAnswer
+	}
+	return controls
+}
+
+// NothingDecided reports whether policy gave no answer on the device at all.
+func (p Posture) NothingDecided() bool {
+	answered := func(c Control) bool { return c.Reason != noAnswer }
+	return p.Verdict == Undecided && !slices.ContainsFunc(p.Controls, answered)
 }
 
 // SameOutcomes reports whether q says nothing that p did not say: same verdict,

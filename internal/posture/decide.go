@@ -43,6 +43,9 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 		Device: d.ID, At: now, Verdict: verdictOf(decision.Verdict, policyErr), Controls: controls(decision.Controls),
 		Reported: r.raw, Evidence: a.Digest,
 	}
+	if policyErr != nil {
+		p.Controls = previous.Undecide()
+	}
 	if p.Attestation, err = json.Marshal(a.Result); err != nil {
 		return outcome{}, fmt.Errorf("encode attestation result: %w", err)
 	}

@@ -73,11 +73,12 @@ type EventLogResult struct {
 	// covers and that are not at their reset value. One of 0 to 7 is an error:
 	// only firmware extends them, and it logs what it extends.
 	UnexplainedPCRs []int `json:"unexplained_pcrs"`
-	// BootLoaders, CommandLines and SCRTMVersion come only from PCRs that the
-	// quote covers, the log replays to, and that have no finding.
+	// BootLoaders, CommandLines, SCRTMVersion and Boot come only from PCRs that
+	// the quote covers, the log replays to, and that have no finding.
 	BootLoaders  []eventlog.Image       `json:"boot_loaders,omitempty"`
 	CommandLines []eventlog.CommandLine `json:"command_lines,omitempty"`
 	SCRTMVersion *eventlog.Text         `json:"s_crtm_version,omitempty"`
+	Boot         *eventlog.BootFacts    `json:"boot,omitempty"`
 }
 
 // SecureBoot is the Secure Boot configuration as measured into PCR 7.

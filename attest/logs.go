@@ -70,6 +70,7 @@ func (a *appraisal) eventLog() map[string]map[int][]byte {
 		return replay
 	}
 	out.BootLoaders, out.CommandLines, out.SCRTMVersion = facts.BootLoaders, facts.CommandLines, facts.SCRTMVersion
+	out.Boot = facts.Boot
 	a.result.SecureBoot = facts.SecureBoot
 	return replay
 }

@@ -73,7 +73,7 @@ func FuzzDecodeAttestation(f *testing.F) {
 		}
 		c := want.ClockInfo
 		same(t, got.extraData, want.ExtraData.Buffer)
-		if got.clock != (Clock{ResetCount: c.ResetCount, RestartCount: c.RestartCount, Clock: c.Clock, Safe: bool(c.Safe)}) {
+		if got.clock != (Clock{ResetCount: c.ResetCount, RestartCount: c.RestartCount, Clock: c.Clock, Safe: c.Safe}) {
 			t.Fatalf("clock %+v, want %+v", got.clock, c)
 		}
 	})

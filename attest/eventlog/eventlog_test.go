@@ -272,6 +272,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(agile(same(7, eventlog.Separator, "\x00\x00\x00\x00"), entry{4, eventlog.EFIBootServicesApplication, "a", "b"}))
 	f.Add(legacy(nil, 4, eventlog.Action, make([]byte, 20), "action"))
 	f.Add(header(specID03("v", 4, 20, 11, 32, 12, 48)))
+	f.Add(agile(entry{11, eventlog.IPL, ".linux\x00", utf16le(".linux")}, same(5, eventlog.EFIGPTEvent, "EFI PART"),
+		same(1, eventlog.EFIVariableBoot, variable(globalGUID, "Boot0001", "\x01\x00\x00\x00\x00\x00\x00\x00")),
+		same(7, eventlog.EFIVariableAuthority, variable(securityGUID, "db", "0123456789abcdef0"))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		log, err := eventlog.Parse(data)
 		if err != nil {

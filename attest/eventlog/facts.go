@@ -20,6 +20,7 @@ type Facts struct {
 	BootLoaders  []Image       `json:"boot_loaders,omitempty"`
 	CommandLines []CommandLine `json:"command_lines,omitempty"`
 	SCRTMVersion *Text         `json:"s_crtm_version,omitempty"`
+	Boot         *BootFacts    `json:"boot,omitempty"`
 }
 
 // SecureBoot is the configuration measured into PCR 7 before its separator.
@@ -32,6 +33,10 @@ type SecureBoot struct {
 	KEK     []string `json:"kek"`
 	DB      []string `json:"db"`
 	DBX     []string `json:"dbx"`
+	// DBXEntries counts DBX, and DBXLatest is its last entry: dbx only ever grows
+	// at its end, so that the two tell its version.
+	DBXEntries int    `json:"dbx_entries"`
+	DBXLatest  string `json:"dbx_latest,omitempty"`
 	// Debug is true where the firmware measured that it was in UEFI debug mode.
 	Debug bool `json:"debug,omitempty"`
 }
@@ -43,6 +48,8 @@ type Image struct {
 	Digests  map[string]string `json:"digests"` // bank to lower-case hex
 	// Path is the file path of the image's device path, as claimed.
 	Path string `json:"path,omitempty"`
+	// Device is the whole device path as text, as claimed (see DevicePath).
+	Device string `json:"device_path,omitempty"`
 }
 
 // CommandLine is one that the boot loader or the kernel's EFI stub measured.
@@ -93,6 +100,7 @@ func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
 	if b.secureBootSeen {
 		f.SecureBoot = &b.secureBoot
 	}
+	b.verifyAuthorities()
 	return findings, f
 }
 
@@ -101,6 +109,7 @@ type factBuilder struct {
 	facts          *Facts
 	secureBoot     SecureBoot
 	secureBootSeen bool
+	sectionName    string // of the unified kernel image, measured just before
 }
 
 func (b *factBuilder) event(e Event) {
@@ -109,13 +118,18 @@ func (b *factBuilder) event(e Event) {
 		b.facts.SCRTMVersion = &Text{Text: text(e.Data), Verified: e.Recomputed(b.covered[e.PCR])}
 	case e.PCR == 4 && e.Type != Separator && !mustRecompute(e.Type):
 		if !e.Recomputed(b.covered[e.PCR]) || e.Type == EFIBootServicesApplication {
-			b.facts.BootLoaders = append(b.facts.BootLoaders, Image{Sequence: e.Sequence, Type: e.Type,
-				Digests: b.digests(e), Path: imagePath(e)})
+			b.facts.BootLoaders = append(b.facts.BootLoaders, b.image(e))
 		}
+	case e.PCR == 2:
+		b.optionROM(e)
 	case e.PCR == 7:
 		b.pcr7(e)
+	case e.Type == EFIVariableBoot || e.Type == EFIVariableBoot2: // PCR 1; PCR 5 in old firmware
+		b.bootVariable(e)
+	case e.PCR == 5:
+		b.pcr5(e)
 	case e.PCR >= 8 && e.PCR <= 15:
-		b.commandLine(e)
+		b.loader(e)
 	}
 }
 
@@ -129,12 +143,19 @@ func (b *factBuilder) digests(e Event) map[string]string {
 	return out
 }
 
-// eventTagLoadOptions is what the kernel's EFI stub tags the command line with
-// (LOAD_OPTIONS_EVENT_TAG_ID), beside this label in place of the text.
-const (
-	eventTagLoadOptions = 0x8f3b22ed
-	loadOptionsLabel    = "LOADED_IMAGE::LoadOptions"
-)
+func (b *factBuilder) pcr5(e Event) {
+	switch e.Type {
+	case EFIAction:
+		b.exitBootServices(e)
+	case EFIGPTEvent:
+		b.gpt(e)
+	case EventTag:
+		b.tagged(e)
+	}
+}
+
+// loadOptionsLabel is what the kernel's EFI stub logs in place of the text.
+const loadOptionsLabel = "LOADED_IMAGE::LoadOptions"
 
 func (b *factBuilder) commandLine(e Event) {
 	c := CommandLine{PCR: e.PCR, Sequence: e.Sequence, Digests: b.digests(e), Verified: e.Recomputed(b.covered[e.PCR])}

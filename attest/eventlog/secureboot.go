@@ -22,6 +22,9 @@ func (b *factBuilder) pcr7(e Event) {
 		b.secureBoot.Debug = true
 		return
 	}
+	if e.Type == EFIVariableAuthority {
+		b.authority(e)
+	}
 	if e.Type != EFIVariableDriverConfig {
 		return
 	}
@@ -42,7 +45,11 @@ func (b *factBuilder) pcr7(e Event) {
 	case "db":
 		b.secureBoot.DB = signatures(v.Data)
 	case "dbx":
-		b.secureBoot.DBX = signatures(v.Data)
+		list := signatures(v.Data)
+		b.secureBoot.DBX, b.secureBoot.DBXEntries, b.secureBoot.DBXLatest = list, len(list), ""
+		if len(list) > 0 {
+			b.secureBoot.DBXLatest = list[len(list)-1]
+		}
 	}
 }
 

@@ -1,0 +1,165 @@
+package eventlog
+
+import (
+	"errors"
+	"strings"
+)
+
+// BootFacts is what a log says about the boot beyond Facts. What is measured as a
+// digest alone carries Digests, which the PCR authenticates; Verified says
+// whether the digests are the hash of what is shown beside them. Everything else
+// is only claimed by whoever wrote the log.
+type BootFacts struct {
+	// OptionROMs are the drivers and applications measured into PCR 2.
+	OptionROMs []Image `json:"option_roms,omitempty"`
+	// Variables are the boot variables: BootOrder and Boot#### (PCR 1; PCR 5).
+	Variables []BootVariable `json:"boot_variables,omitempty"`
+	GPT       *GPT           `json:"gpt,omitempty"`
+	// ExitBootServices: what firmware measured into PCR 5 when it handed over;
+	// nil where it measured nothing of it.
+	ExitBootServices *ExitBootServices `json:"exit_boot_services,omitempty"`
+	// Authorities are the keys that images were verified with (PCR 7).
+	Authorities []Authority `json:"authorities,omitempty"`
+	// SBATLevel is the revocation level that shim enforced (PCR 7).
+	SBATLevel *Text `json:"sbat_level,omitempty"`
+	// Shim lists the variables of shim's owner database, as MokList (PCR 14).
+	Shim []Named `json:"shim,omitempty"`
+	// Commands are what GRUB executed (PCR 8), apart from kernel command lines,
+	// which are CommandLines. The digest covers the text and not the label that
+	// tells them apart: a rule about PCR 8 must look at both.
+	Commands []Command `json:"commands,omitempty"`
+	// Files are what GRUB read (PCR 9), each by what it was called.
+	Files []Named `json:"files,omitempty"`
+	// Initrds are those that the kernel's EFI stub loaded (PCR 9).
+	Initrds []Named `json:"initrds,omitempty"`
+	// Sections are those of the unified kernel image (PCR 11), by name.
+	Sections []Named `json:"sections,omitempty"`
+	// Configuration is what systemd-boot and systemd-stub measured besides: the
+	// loader.conf (PCR 5), add-ons and credentials (PCR 12), extensions (PCR 13).
+	Configuration []Named `json:"configuration,omitempty"`
+}
+
+// Named is something measured by its digest under a name.
+type Named struct {
+	PCR      int               `json:"pcr"`
+	Sequence int               `json:"sequence"`
+	Name     string            `json:"name"`
+	Digests  map[string]string `json:"digests"`
+	// Verified: the name itself is measured too. Else it is claimed.
+	Verified bool `json:"verified"`
+}
+
+// Command is one line that GRUB executed.
+type Command struct {
+	Sequence int    `json:"sequence"`
+	Label    string `json:"label"` // "grub_cmd", "module_cmdline", …: claimed
+	Text     string `json:"text"`
+	Verified bool   `json:"verified"` // of the text
+}
+
+// ExitBootServices says how firmware ended.
+type ExitBootServices struct {
+	Invoked   bool `json:"invoked"`
+	Succeeded bool `json:"succeeded"` // firmware returned with success
+	Failed    bool `json:"failed"`
+}
+
+// BootVariable is a UEFI boot variable.
+type BootVariable struct {
+	Sequence int    `json:"sequence"`
+	Name     string `json:"name"`
+	// Order is BootOrder's list of Boot#### numbers.
+	Order []uint16 `json:"order,omitempty"`
+	// Description and Device are those of an EFI_LOAD_OPTION.
+	Description string `json:"description,omitempty"`
+	Device      string `json:"device_path,omitempty"`
+	// Verified: the contents are what was measured. NameVerified: and the name;
+	// EDK II measures the contents alone.
+	Verified     bool `json:"verified"`
+	NameVerified bool `json:"name_verified"`
+}
+
+func (b *factBuilder) boot() *BootFacts {
+	if b.facts.Boot == nil {
+		b.facts.Boot = &BootFacts{}
+	}
+	return b.facts.Boot
+}
+
+func (b *factBuilder) image(e Event) Image {
+	file, device := imagePaths(e)
+	return Image{Sequence: e.Sequence, Type: e.Type, Digests: b.digests(e), Path: file, Device: device}
+}
+
+func (b *factBuilder) named(e Event, name string, verified bool) Named {
+	return Named{PCR: e.PCR, Sequence: e.Sequence, Name: name, Digests: b.digests(e), Verified: verified}
+}
+
+// optionROM lists images of PCR 2, and nothing that the profile puts there else.
+func (b *factBuilder) optionROM(e Event) {
+	switch e.Type {
+	case EFIBootServicesDriver, EFIBootServicesApplication, EFIRuntimeServicesDriver:
+		b.boot().OptionROMs = append(b.boot().OptionROMs, b.image(e))
+	}
+}
+
+func (b *factBuilder) bootVariable(e Event) {
+	v, trailing, err := parseVariable(e.Data)
+	if err != nil || trailing != 0 || v.GUID != guidGlobal || !strings.HasPrefix(v.Name, "Boot") {
+		return
+	}
+	out := BootVariable{Sequence: e.Sequence, Name: v.Name, Verified: e.Recomputed(b.covered[e.PCR]),
+		NameVerified: e.isDigestOf(e.Data, b.covered[e.PCR])}
+	if v.Name == "BootOrder" {
+		for i := 0; i+1 < len(v.Data); i += 2 {
+			out.Order = append(out.Order, uint16(v.Data[i])|uint16(v.Data[i+1])<<8)
+		}
+	} else if out.Description, out.Device, err = loadOption(v.Data); err != nil {
+		return
+	}
+	b.boot().Variables = append(b.boot().Variables, out)
+}
+
+// loadOption reads an EFI_LOAD_OPTION (UEFI 2.10 section 3.1.3).
+func loadOption(data []byte) (description, device string, err error) {
+	r := &reader{b: data}
+	r.u32() // attributes
+	pathSize := int(r.u16())
+	units := 0
+	for at := 0; ; at += 2 {
+		if at+2 > r.len() {
+			return "", "", errors.New("load option without a description")
+		}
+		units = at + 2
+		if r.b[at] == 0 && r.b[at+1] == 0 {
+			break
+		}
+	}
+	description = utf16Text(r.take(units))
+	path := r.take(pathSize)
+	if r.err != nil {
+		return "", "", r.err
+	}
+	device, err = DevicePath(path)
+	return description, device, err
+}
+
+// exitBootServices reads the actions of PFP section 3.3.4.6. Check has made sure
+// that their digests are those of their texts.
+func (b *factBuilder) exitBootServices(e Event) {
+	out := b.boot().ExitBootServices
+	if out == nil {
+		out = &ExitBootServices{}
+	}
+	switch text(e.Data) {
+	case "Exit Boot Services Invocation":
+		out.Invoked = true
+	case "Exit Boot Services Returned with Success":
+		out.Succeeded = true
+	case "Exit Boot Services Returned with Failure":
+		out.Failed = true
+	default:
+		return
+	}
+	b.boot().ExitBootServices = out
+}

@@ -1,0 +1,89 @@
+package eventlog
+
+import "strings"
+
+// Tags of events in EV_EVENT_TAG: the Linux EFI stub's, then systemd's.
+const (
+	eventTagInitrd      = 0x8f3b22ec
+	eventTagLoadOptions = 0x8f3b22ed
+)
+
+// systemdTag names what systemd-boot and systemd-stub tag.
+func systemdTag(id uint32) string {
+	switch id {
+	case 0xf5bc582a:
+		return "loader.conf"
+	case 0x6c46f751:
+		return "devicetree addon"
+	case 0x49dffe0f:
+		return "initrd addon"
+	case 0xdac08e1a:
+		return "ucode addon"
+	case 0x13aed6db:
+		return "UKI profile"
+	}
+	return ""
+}
+
+// loader reads what boot loaders and the kernel's stubs measure into PCR 5 and 8
+// to 15.
+func (b *factBuilder) loader(e Event) {
+	b.commandLine(e)
+	switch e.Type {
+	case EventTag:
+		b.tagged(e)
+	case IPL:
+		b.ipl(e)
+	}
+}
+
+func (b *factBuilder) tagged(e Event) {
+	id, tagged, ok := taggedEvent(e.Data)
+	if !ok {
+		return
+	}
+	if id == eventTagInitrd {
+		b.boot().Initrds = append(b.boot().Initrds, b.named(e, text(tagged), false))
+		return
+	}
+	if kind := systemdTag(id); kind != "" {
+		name := kind
+		if t := text(tagged); t != kind {
+			name += ": " + t
+		}
+		b.boot().Configuration = append(b.boot().Configuration, b.named(e, name, false))
+	}
+}
+
+func (b *factBuilder) ipl(e Event) {
+	t := text(e.Data)
+	switch e.PCR {
+	case 8:
+		label, rest, labelled := strings.Cut(t, ": ")
+		if labelled && label != "kernel_cmdline" {
+			b.boot().Commands = append(b.boot().Commands, Command{Sequence: e.Sequence, Label: label, Text: rest,
+				Verified: e.Recomputed(b.covered[e.PCR])})
+		}
+	case 9:
+		b.boot().Files = append(b.boot().Files, b.named(e, t, false))
+	case 11:
+		b.section(e, t)
+	case 12, 13:
+		if !e.Recomputed(b.covered[e.PCR]) {
+			b.boot().Configuration = append(b.boot().Configuration, b.named(e, t, false))
+		}
+	case 14:
+		b.boot().Shim = append(b.boot().Shim, b.named(e, t, false))
+	}
+}
+
+// section joins systemd-stub's two events: the name of a section with its NUL,
+// measured as such, and then the contents under the same name.
+func (b *factBuilder) section(e Event, name string) {
+	if e.isDigestOf(append([]byte(name), 0), b.covered[e.PCR]) {
+		b.sectionName = name
+		return
+	}
+	b.boot().Sections = append(b.boot().Sections, b.named(e, name, name != "" && b.sectionName == name))
+	b.sectionName = ""
+}

@@ -29,7 +29,7 @@ func run() int {
 		SilenceUsage: true, SilenceErrors: true, Version: version.String(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serve())
+	root.AddCommand(serve(), recoverAccess())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -41,8 +41,59 @@ func run() int {
 	return 3
 }
 
+// where says which service a command is about.
+type where struct{ config, dataDir string }
+
+func (w *where) flags(c *cobra.Command) {
+	c.Flags().StringVar(&w.config, "config", "", "YAML configuration `file`; a key that is not known is an error")
+	c.Flags().StringVar(&w.dataDir, "data-dir", "", "`directory` of database, CA and keys; made if missing")
+}
+
+func (w *where) load() (server.Config, error) {
+	c := server.Config{}
+	if w.config != "" {
+		loaded, err := server.Load(w.config)
+		if err != nil {
+			return c, fmt.Errorf("%w: %w", errUsage, err)
+		}
+		c = loaded
+	}
+	if w.dataDir != "" {
+		c.DataDir = w.dataDir
+	}
+	return c, nil
+}
+
+func recoverAccess() *cobra.Command {
+	var w where
+	c := &cobra.Command{
+		Use:   "recover (--data-dir DIR | --config FILE)",
+		Short: "Make a bootstrap token where every administrator's token is lost",
+		Long: `Make a bootstrap token where every administrator's token is lost or has expired.
+
+It is good for one "troth login" within 24 hours, and is an event in the trail. The
+service may be running.`,
+		Example: "  trothd recover --data-dir /var/lib/troth",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := w.load()
+			if err != nil {
+				return err
+			}
+			token, err := server.Recover(cmd.Context(), c)
+			if err == nil {
+				fmt.Println(token)
+			}
+			return err
+		},
+	}
+	w.flags(c)
+	return c
+}
+
 func serve() *cobra.Command {
-	var config, dataDir, listen, level string
+	var w where
+	var listen, level string
 	c := &cobra.Command{
 		Use:   "serve (--data-dir DIR | --config FILE)",
 		Short: "Serve devices and operators until told to stop",
@@ -56,16 +107,9 @@ the log goes to standard error.`,
   trothd serve --config /etc/troth/troth.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := server.Config{}
-			if config != "" {
-				loaded, err := server.Load(config)
-				if err != nil {
-					return fmt.Errorf("%w: %w", errUsage, err)
-				}
-				c = loaded
-			}
-			if dataDir != "" {
-				c.DataDir = dataDir
+			c, err := w.load()
+			if err != nil {
+				return err
 			}
 			if listen != "" {
 				c.Listen = listen
@@ -82,8 +126,7 @@ the log goes to standard error.`,
 			return errors.Join(s.Run(cmd.Context(), os.Stdout), s.Close())
 		},
 	}
-	c.Flags().StringVar(&config, "config", "", "YAML configuration `file`; a key that is not known is an error")
-	c.Flags().StringVar(&dataDir, "data-dir", "", "`directory` of database, CA and keys; made if missing")
+	w.flags(c)
 	c.Flags().StringVar(&listen, "listen", "", "`address` to serve on (default 127.0.0.1:8443)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c

@@ -4,6 +4,7 @@ package access
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"troth/internal/fleet"
@@ -14,6 +15,7 @@ import (
 type Store interface {
 	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
 	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
+	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)
 }
 
 // Policy decides.
@@ -47,11 +49,17 @@ func (s *Service) Decide(ctx context.Context, id fleet.DeviceID, action, resourc
 	if err != nil && !fleet.IsKind(err, fleet.NotFound) {
 		return Answer{}, err
 	}
+	certificates, err := s.Store.Certificates(ctx, id)
+	if err != nil {
+		return Answer{}, err
+	}
+	issued := func(c fleet.Certificate) bool { return c.State == fleet.CertificateIssued }
 	verdict := d.Believed(now)
 	decision, err := s.Policy.Access(ctx, policy.AccessInput{
 		Now: now, Action: action, Resource: resource,
 		Device:   policy.DeviceInput{ID: string(d.ID), Name: d.Name, Model: d.Model, Labels: d.Labels, Lifecycle: string(d.Lifecycle), Firmware: d.FirmwareVersion},
 		Presence: string(d.PresenceAt(now)), Verdict: string(verdict), VerdictAge: now.Sub(d.VerdictAt).Seconds(),
+		CertificateRevoked: !slices.ContainsFunc(certificates, issued),
 	})
 	if err != nil {
 		return Answer{}, fleet.Because(err, fleet.Refused, "policy_error", "the access policy could not decide, so the answer is no")

@@ -16,14 +16,19 @@ var now = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 
 // fake is a store of one device.
 type fake struct {
-	device     fleet.Device
-	posture    fleet.Posture
-	deviceErr  error
-	postureErr error
+	certificates []fleet.Certificate
+	device       fleet.Device
+	posture      fleet.Posture
+	deviceErr    error
+	postureErr   error
 }
 
 func (f fake) Device(context.Context, fleet.DeviceID) (fleet.Device, error) {
 	return f.device, f.deviceErr
+}
+
+func (f fake) Certificates(context.Context, fleet.DeviceID) ([]fleet.Certificate, error) {
+	return f.certificates, nil
 }
 
 func (f fake) Posture(context.Context, fleet.DeviceID) (fleet.Posture, error) {
@@ -36,7 +41,8 @@ func good() fake {
 			ID: "aa", Lifecycle: fleet.Active, Verdict: fleet.Compliant, VerdictAt: now.Add(-time.Minute), FreshUntil: now.Add(time.Minute),
 			LastSeen: now.Add(-time.Minute), NextCheckIn: now.Add(4 * time.Minute),
 		},
-		posture: fleet.Posture{Evidence: "digest"},
+		posture:      fleet.Posture{Evidence: "digest"},
+		certificates: []fleet.Certificate{{State: fleet.CertificateIssued}},
 	}
 }
 
@@ -51,13 +57,17 @@ func TestDecide(t *testing.T) {
 		code   string // empty: allowed
 	}{
 		{"active and compliant", func(*fake) {}, ""},
+		{"its certificate revoked", func(f *fake) { f.certificates[0].State = fleet.CertificateRevoked }, "certificate_revoked"},
+		{"without a certificate", func(f *fake) { f.certificates = nil }, "certificate_revoked"},
 		{"quarantined", func(f *fake) { f.device.Lifecycle = fleet.Quarantined }, "device_quarantined"},
 		{"pending", func(f *fake) { f.device.Lifecycle = fleet.Pending }, "device_not_active"},
 		{"retired", func(f *fake) { f.device.Lifecycle = fleet.Retired }, "device_not_active"},
 		{"noncompliant", func(f *fake) { f.device.Verdict = fleet.Noncompliant }, "device_noncompliant"},
 		{"undecided", func(f *fake) { f.device.Verdict = fleet.Undecided }, "verdict_unknown"},
 		{"stale before any sweep", func(f *fake) { f.device.FreshUntil = now.Add(-1) }, "verdict_unknown"},
-		{"never checked in", func(f *fake) { *f = fake{device: fleet.Device{Lifecycle: fleet.Active}, postureErr: fleet.ErrNotFound} }, "verdict_unknown"},
+		{"never checked in", func(f *fake) {
+			*f = fake{certificates: f.certificates, device: fleet.Device{Lifecycle: fleet.Active}, postureErr: fleet.ErrNotFound}
+		}, "verdict_unknown"},
 		{"offline", func(f *fake) {
 			f.device.LastSeen, f.device.NextCheckIn = now.Add(-12*time.Minute), now.Add(-7*time.Minute)
 		}, "device_offline"},

@@ -196,6 +196,9 @@ func (failing) Postures(context.Context, []fleet.DeviceID) (map[fleet.DeviceID]f
 func (failing) Device(context.Context, fleet.DeviceID) (fleet.Device, error) {
 	return fleet.Device{}, fleet.Because(errAway, fleet.Unavailable, "store_unavailable", "the database does not answer: try again")
 }
+func (failing) Certificates(context.Context, fleet.DeviceID) ([]fleet.Certificate, error) {
+	return nil, errAway
+}
 func (failing) Posture(context.Context, fleet.DeviceID) (fleet.Posture, error) {
 	return fleet.Posture{}, errAway
 }

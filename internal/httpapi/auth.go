@@ -98,8 +98,7 @@ func serialOf(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNu
 // requireOperator lets a token through whose role policy allows the action.
 func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		text, _ := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
-		token, err := e.Operators.Authenticate(ctx.Context(), text)
+		token, err := e.Operators.Authenticate(ctx.Context(), bearer(ctx.Header("Authorization")))
 		if err == nil {
 			err = e.authorize(ctx, token, action)
 		}
@@ -120,6 +119,16 @@ const (
 	actionLogin  = "login"
 	actionWhoAmI = "whoami"
 )
+
+// bearer is the token of an Authorization header (RFC 6750, section 2.1), empty
+// where it has none.
+func bearer(header string) string {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
 
 func (e *edge) authorize(ctx huma.Context, t fleet.Token, action string) error {
 	switch {

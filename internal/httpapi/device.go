@@ -20,7 +20,7 @@ func (e *edge) deviceRoutes() {
 	open(e, huma.Operation{
 		OperationID: "complete-enrolment", Method: http.MethodPost, Path: api.PathEnrollComplete, Tags: []string{"device"},
 		Summary:      "Complete an enrolment: answer the challenge, receive a certificate",
-		MaxBodyBytes: maxEvidenceBody, Middlewares: huma.Middlewares{e.heavy(e.enrolling)},
+		MaxBodyBytes: maxEvidenceBody, BodyReadTimeout: evidenceTime, Middlewares: huma.Middlewares{e.heavy(e.enrolling)},
 	}, e.enrolls, e.completeEnrolment)
 	byDevice(e, huma.Operation{
 		OperationID: "nonce", Method: http.MethodPost, Path: api.PathNonce, Tags: []string{"device"},
@@ -29,7 +29,7 @@ func (e *edge) deviceRoutes() {
 	byDevice(e, huma.Operation{
 		OperationID: "check-in", Method: http.MethodPost, Path: api.PathCheckIn, Tags: []string{"device"},
 		Summary:      "Check in with fresh evidence",
-		MaxBodyBytes: maxEvidenceBody, Middlewares: huma.Middlewares{e.heavy(e.checkIns)},
+		MaxBodyBytes: maxEvidenceBody, BodyReadTimeout: evidenceTime, Middlewares: huma.Middlewares{e.heavy(e.checkIns)},
 	}, e.checkIn)
 	byDevice(e, huma.Operation{
 		OperationID: "renew", Method: http.MethodPost, Path: api.PathRenew, Tags: []string{"device"},

@@ -47,20 +47,20 @@ type Config struct {
 	Records   Records
 	Firmware  fs.FS // the TUF repository: metadata/ and targets/
 	// Ready returns what keeps the service from its work, by name; empty: nothing.
-	Ready       func(ctx context.Context) map[string]error
-	TrustDomain string
-	Version     string
-	Log         *slog.Logger
-	Now         func() time.Time
+	Ready   func(ctx context.Context) map[string]error
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // Limits of requests.
 const (
-	maxBody         = 1 << 20  // bytes, unless a route says otherwise
-	maxEvidenceBody = 32 << 20 // bytes; holds measurement logs in base64
-	maxCheckIns     = 64       // at once
-	maxEnrolments   = 16       // at once; apart, because anybody may try to enrol
-	enrollRate      = 50       // per second and address
+	maxBody         = 1 << 20          // bytes, unless a route says otherwise
+	maxEvidenceBody = 32 << 20         // bytes; holds measurement logs in base64
+	maxCheckIns     = 64               // at once
+	maxEnrolments   = 16               // at once; apart, because anybody may try to enrol
+	evidenceTime    = 15 * time.Second // for a slow link to send its logs, within answerTime
+	enrollRate      = 50               // per second and address
 	enrollBurst     = 200
 )
 

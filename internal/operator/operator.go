@@ -65,7 +65,22 @@ func (s *Service) Bootstrap(ctx context.Context) (string, error) {
 	}
 	text, token := mint("bootstrap", fleet.RoleBootstrap, now, bootstrapLife)
 	change.Tokens = append(change.Tokens, token)
-	return text, s.Store.Apply(ctx, change)
+	err = s.Store.Apply(ctx, change)
+	if fleet.IsKind(err, fleet.Conflict) {
+		return "", nil // another replica starts too, and says its own
+	}
+	return text, err
+}
+
+// Recover returns a bootstrap token for a service whose administrators have lost
+// theirs. Whoever may call it has the service's own rights already.
+func (s *Service) Recover(ctx context.Context) (string, error) {
+	now := s.Now()
+	text, token := mint("bootstrap", fleet.RoleBootstrap, now, bootstrapLife)
+	return text, s.Store.Apply(ctx, fleet.Change{
+		Tokens: []fleet.Token{token},
+		Events: []fleet.Event{fleet.NewEvent(now, "system", "operator.recover", token.ID, "a bootstrap token was made on the service's machine")},
+	})
 }
 
 // Authenticate finds the token that text is. Whatever is wrong with it, the

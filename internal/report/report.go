@@ -164,9 +164,13 @@ func (r *Compliance) add(d fleet.Device, p fleet.Posture, summaries map[string]*
 		}
 		outcome := outcomeOf(c, verdict, r.GeneratedAt)
 		s.count(outcome)
+		reason := c.Reason
+		if outcome == unknown {
+			reason = "Not known: the device has sent no fresh evidence since " + p.At.UTC().Format(time.RFC3339) + "."
+		}
 		r.Lines = append(r.Lines, Line{
 			Device: string(d.ID), Name: d.Name, Model: d.Model, Lifecycle: string(d.Lifecycle), Verdict: string(verdict),
-			Control: c.ID, Outcome: outcome, Reason: c.Reason, Since: c.Since,
+			Control: c.ID, Outcome: outcome, Reason: reason, Since: c.Since,
 			Evaluated: p.At, Evidence: p.Evidence, Decision: p.Decision,
 		})
 	}

@@ -43,11 +43,18 @@ func (s *Service) observe(ctx context.Context, d fleet.Device, report fleet.Upda
 	return &r, nil
 }
 
-// member moves a member on. A device that may no longer be touched leaves the
-// rollout without counting against it.
+// member moves a member on. A device that may no longer be touched, or is past
+// the release already, leaves the rollout without counting against it.
 func (s *Service) member(r fleet.Rollout, m fleet.Member, d fleet.Device, report fleet.UpdateReport) (fleet.Member, bool) {
-	if d.Lifecycle != fleet.Active && !m.State.Ended() {
-		m.State, m.Reason, m.ChangedAt = fleet.MemberSkipped, "the device is "+string(d.Lifecycle), s.Now()
+	why := ""
+	switch {
+	case d.Lifecycle != fleet.Active:
+		why = "the device is " + string(d.Lifecycle)
+	case d.FirmwareCounter > r.Counter:
+		why = "the device proved a later release, " + d.FirmwareVersion
+	}
+	if why != "" && !m.State.Ended() {
+		m.State, m.Reason, m.ChangedAt = fleet.MemberSkipped, why, s.Now()
 		return m, true
 	}
 	return r.Observe(m, report, d.FirmwareVersion, s.Now())

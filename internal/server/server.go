@@ -228,6 +228,20 @@ func (s *Service) prepare(ctx context.Context) {
 	}
 }
 
+// Recover makes a bootstrap token for administrators who have lost theirs.
+func Recover(ctx context.Context, c Config) (string, error) {
+	c, err := c.complete()
+	if err != nil {
+		return "", err
+	}
+	db, err := store.Open(ctx, c.Database)
+	if err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	text, err := (&operator.Service{Store: db, Now: time.Now}).Recover(ctx)
+	return text, errors.Join(err, db.Close())
+}
+
 // greet says where the service is and, until somebody has logged in, with which
 // token to do so.
 func (s *Service) greet(ctx context.Context, out io.Writer, addr net.Addr) error {

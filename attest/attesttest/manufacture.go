@@ -9,7 +9,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
-	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
+
+	"troth/attest/ek/template"
 )
 
 const stateFile = "tpm2-00.permall"
@@ -28,11 +29,14 @@ func (m *Manufacturer) NewTPM(ctx context.Context, dir string) (*SWTPM, error) {
 // P-256 key of template L-2. It takes a fraction of the time, because the TPM
 // need not search for primes.
 func (m *Manufacturer) NewECCTPM(ctx context.Context, dir string) (*SWTPM, error) {
+	return m.NewTPMWith(ctx, dir, Factory{EKs: []FactoryEK{{Template: template.L2}}})
+}
+
+// NewRSA3072TPM is like NewTPM with an RSA-3072 EK (template H-6) in place of the
+// RSA-2048 one.
+func (m *Manufacturer) NewRSA3072TPM(ctx context.Context, dir string) (*SWTPM, error) {
 	return m.newTPM(ctx, dir, func(state string) error {
-		if err := m.setup(ctx, state); err != nil {
-			return err
-		}
-		return m.installECC(ctx, state)
+		return m.setup(ctx, state, "--create-ek-cert", "--lock-nvram", "--rsa-keysize", "3072")
 	})
 }
 
@@ -74,55 +78,6 @@ func (m *Manufacturer) newTPM(ctx context.Context, dir string, manufacture func(
 func (m *Manufacturer) setup(ctx context.Context, state string, options ...string) error {
 	args := []string{"--tpm2", "--tpmstate", state, "--pcr-banks", "sha1,sha256,sha384", "--config", m.file("swtpm_setup.conf")}
 	return run(ctx, "swtpm_setup", append(args, options...)...)
-}
-
-// installECC writes the certificate of the L-2 key into NV memory, as the
-// factory would: with platform authorization.
-func (m *Manufacturer) installECC(ctx context.Context, state string) (err error) {
-	s := &SWTPM{state: state}
-	if err := s.Start(ctx); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	t, err := linuxudstpm.Open(s.socket())
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	x, y, err := eccEK(t)
-	if err != nil {
-		return fmt.Errorf("create EK: %w", err)
-	}
-	cert, err := m.signECC(ctx, x, y)
-	if err != nil {
-		return err
-	}
-	if err := writePlatformNV(t, 0x01c0000a, cert); err != nil {
-		return fmt.Errorf("write EK certificate: %w", err)
-	}
-	return nil
-}
-
-func eccEK(t transport.TPM) (x, y []byte, err error) {
-	rsp, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
-		InPublic:      tpm2.New2B(tpm2.ECCEKTemplate),
-	}.Execute(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := (tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}).Execute(t); err != nil {
-		return nil, nil, err
-	}
-	pub, err := rsp.OutPublic.Contents()
-	if err != nil {
-		return nil, nil, err
-	}
-	point, err := pub.Unique.ECC()
-	if err != nil {
-		return nil, nil, err
-	}
-	return point.X.Buffer, point.Y.Buffer, nil
 }
 
 // writePlatformNV defines an index with the attributes that the EK Credential

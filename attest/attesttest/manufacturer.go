@@ -94,18 +94,19 @@ func (m *Manufacturer) signThrowaway() error {
 	if err != nil {
 		return err
 	}
-	_, err = m.signECC(context.Background(), point[1:33], point[33:])
+	_, err = m.signEK(context.Background(), fmt.Sprintf("x=%x,y=%x,id=secp256r1", point[1:33], point[33:]))
 	return err
 }
 
-// signECC has swtpm_localca make an EK certificate for a point on P-256.
-func (m *Manufacturer) signECC(ctx context.Context, x, y []byte) ([]byte, error) {
+// signEK has swtpm_localca make an EK certificate for a key, which is given as the
+// program takes it (keyParameter).
+func (m *Manufacturer) signEK(ctx context.Context, key string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "tr")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	err = run(ctx, "swtpm_localca", "--type", "ek", "--ek", fmt.Sprintf("x=%x,y=%x,id=secp256r1", x, y),
+	err = run(ctx, "swtpm_localca", "--type", "ek", "--ek", key,
 		"--dir", dir, "--tpm2", "--tpm-spec-family", "2.0", "--tpm-spec-level", "0", "--tpm-spec-revision", "164",
 		"--tpm-manufacturer", "id:00001014", "--tpm-model", "swtpm", "--tpm-version", "id:20191023",
 		"--configfile", m.file("swtpm-localca.conf"), "--optsfile", m.file("swtpm-localca.options"))

@@ -5,6 +5,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"troth/attest/ek/template"
 )
 
 // ActivateCredential opens a challenge that was made for this TPM's EK and the
@@ -25,7 +27,7 @@ func (t *TPM) ActivateCredential(ak Key, credentialBlob, encryptedSecret []byte)
 		defer t.flush(ek)
 		rsp, err := tpm2.ActivateCredential{
 			ActivateHandle: loaded[0].auth(),
-			KeyHandle:      tpm2.AuthHandle{Handle: ek.handle, Name: ek.name, Auth: tpm2.Policy(tpm2.TPMAlgSHA256, 16, endorsementPolicy)},
+			KeyHandle:      tpm2.AuthHandle{Handle: ek.handle, Name: ek.name, Auth: tpm2.Policy(e.kind.NameAlg, 16, endorsementPolicy(e.kind))},
 			CredentialBlob: tpm2.TPM2BIDObject{Buffer: credentialBlob},
 			Secret:         tpm2.TPM2BEncryptedSecret{Buffer: encryptedSecret},
 		}.Execute(t.transport)
@@ -40,13 +42,25 @@ func (t *TPM) ActivateCredential(ak Key, credentialBlob, encryptedSecret []byte)
 	return secret, nil
 }
 
-// endorsementPolicy satisfies the policy of the EK templates: the
-// authorization of the endorsement hierarchy (EK Credential Profile, B.3.3).
-func endorsementPolicy(t transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
-	_, err := tpm2.PolicySecret{
-		AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
-		PolicySession: session,
-		NonceTPM:      nonce,
-	}.Execute(t)
-	return err
+// endorsementPolicy satisfies the policy of an EK's template: PolicyA, the
+// authorization of the endorsement hierarchy, and in the high range PolicyB,
+// which has PolicyA as a branch (EK Credential Profile, B.6). High range keys
+// have a password too, but its use is subject to lockout.
+func endorsementPolicy(kind template.Template) tpm2.PolicyCallback {
+	return func(t transport.TPM, session tpm2.TPMISHPolicy, nonce tpm2.TPM2BNonce) error {
+		_, err := tpm2.PolicySecret{
+			AuthHandle:    tpm2.AuthHandle{Handle: tpm2.TPMRHEndorsement, Auth: tpm2.PasswordAuth(nil)},
+			PolicySession: session,
+			NonceTPM:      nonce,
+		}.Execute(t)
+		if err != nil || !kind.High {
+			return err
+		}
+		branches, err := template.Branches(kind.NameAlg)
+		if err != nil {
+			return err
+		}
+		_, err = tpm2.PolicyOr{PolicySession: session, PHashList: branches}.Execute(t)
+		return err
+	}
 }

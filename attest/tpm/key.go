@@ -7,10 +7,6 @@ import (
 	"github.com/google/go-tpm/tpm2"
 )
 
-// ErrForeignKey is returned when a key blob was made by another TPM, by this
-// TPM before its endorsement seed was changed, or was damaged.
-var ErrForeignKey = errors.New("key does not belong to this TPM")
-
 // Key is a key of the TPM, kept outside of it. Private is encrypted by the TPM
 // and of use to no other; it survives reboots, so it can be stored in a file
 // (JSON encodes both as base64).
@@ -33,10 +29,11 @@ func (k Key) Name() ([]byte, error) {
 	return name.Buffer, nil
 }
 
-// CreateAK makes an attestation key: restricted, ECDSA over P-256 with SHA-256,
-// fixed to this TPM, below a storage key of the endorsement hierarchy.
+// CreateAK makes an attestation key: restricted, of the kind of WithAK (ECDSA over
+// P-256 with SHA-256 if none was given), fixed to this TPM, below a storage key of
+// the endorsement hierarchy.
 func (t *TPM) CreateAK() (Key, error) {
-	k, err := t.create(signingTemplate(true))
+	k, err := t.create(t.akKind, true)
 	if err != nil {
 		return Key{}, fmt.Errorf("create AK: %w", err)
 	}
@@ -46,14 +43,18 @@ func (t *TPM) CreateAK() (Key, error) {
 // CreateTLSKey makes a key that can sign any SHA-256 digest: ECDSA over P-256,
 // fixed to this TPM, beside the AK, so that the AK can certify it.
 func (t *TPM) CreateTLSKey() (Key, error) {
-	k, err := t.create(signingTemplate(false))
+	k, err := t.create(ECCP256, false)
 	if err != nil {
 		return Key{}, fmt.Errorf("create TLS key: %w", err)
 	}
 	return k, nil
 }
 
-func (t *TPM) create(template tpm2.TPMTPublic) (k Key, err error) {
+func (t *TPM) create(kind AKKind, restricted bool) (k Key, err error) {
+	template, err := signingTemplate(kind, restricted)
+	if err != nil {
+		return Key{}, err
+	}
 	err = t.sequence(func() error {
 		parent, err := t.createPrimary(storageTemplate())
 		if err != nil {

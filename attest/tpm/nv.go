@@ -57,6 +57,48 @@ func (t *TPM) readNV(index tpm2.TPMHandle) ([]byte, error) {
 	return data, nil
 }
 
+// readChain returns what the indices of the EK certificates' chain hold, nil if
+// there are none (EK Credential Profile, 2.2.1.5). Indices that cannot be read with
+// the authorizations of this package are left out.
+func (t *TPM) readChain() ([]byte, error) {
+	const first, last, most = 0x01c00100, 0x01c001ff, 64 << 10
+	rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: last - first + 1}.Execute(t.transport)
+	if err != nil {
+		return nil, fmt.Errorf("list NV indices: %w", err)
+	}
+	handles, err := rsp.CapabilityData.Data.Handles()
+	if err != nil {
+		return nil, fmt.Errorf("list NV indices: %w", err)
+	}
+	var chain []byte
+	for _, index := range handles.Handle {
+		if index < first || index > last {
+			continue
+		}
+		part, err := t.readNV(index)
+		if err != nil && !denied(err) {
+			return nil, err
+		}
+		if chain = append(chain, part...); len(chain) > most {
+			return nil, fmt.Errorf("EK certificate chain in NV memory is longer than %d bytes", most)
+		}
+	}
+	return chain, nil
+}
+
+// denied reports whether an index is not for us to read. A device can enrol
+// without its chain, if the verifier has the intermediates.
+func denied(err error) bool {
+	for _, rc := range []tpm2.TPMRC{
+		tpm2.TPMRCNVAuthorization, tpm2.TPMRCNVLocked, tpm2.TPMRCAuthFail, tpm2.TPMRCBadAuth, tpm2.TPMRCAuthType, tpm2.TPMRCAuthUnavailable,
+	} {
+		if errors.Is(err, rc) {
+			return true
+		}
+	}
+	return false
+}
+
 // nvChunk is how much the TPM returns at once (TPM_PT_NV_BUFFER_MAX), in bytes.
 func (t *TPM) nvChunk() int {
 	const least = 256

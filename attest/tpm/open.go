@@ -1,8 +1,10 @@
 package tpm
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/google/go-tpm/tpm2/transport/linuxtpm"
@@ -13,7 +15,8 @@ import (
 // device, of which /dev/tpmrm0 is the one to prefer because the kernel then
 // keeps the handles of different programs apart, or "unix:" and the path of a
 // software TPM's command socket. No resource manager stands behind such a
-// socket, so only one program at a time should use it.
+// socket, so only one program at a time should use it. A device that another
+// program holds is ErrBusy.
 func Open(spec string) (transport.TPMCloser, error) {
 	var (
 		t   transport.TPMCloser
@@ -25,6 +28,9 @@ func Open(spec string) (transport.TPMCloser, error) {
 		t, err = linuxtpm.Open(spec)
 	} else {
 		err = fmt.Errorf("neither an absolute path nor unix:/path")
+	}
+	if errors.Is(err, syscall.EBUSY) {
+		err = unreachable(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open TPM %q: %w", spec, err)

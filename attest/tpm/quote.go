@@ -2,7 +2,6 @@ package tpm
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,11 +78,16 @@ func (t *TPM) quoteOnce(ak object, qualifyingData []byte, want tpm2.TPMLPCRSelec
 	if err != nil {
 		return Quote{}, false, err
 	}
-	// The AK's scheme pins SHA-256, and the digest of the PCRs follows the
-	// signing scheme (TPM 2.0 part 3, TPM2_Quote).
-	digest := sha256.Sum256(bytes.Join(ordered, nil))
+	// The digest of the PCRs follows the signing scheme (TPM 2.0 part 3,
+	// TPM2_Quote).
+	hash, err := schemeHash(ak.public)
+	if err != nil {
+		return Quote{}, false, err
+	}
+	digest := hash.New()
+	digest.Write(bytes.Join(ordered, nil))
 	q = Quote{Attest: rsp.Quoted.Bytes(), Signature: tpm2.Marshal(rsp.Signature), PCRs: pcrs}
-	return q, bytes.Equal(digest[:], info.PCRDigest.Buffer), nil
+	return q, bytes.Equal(digest.Sum(nil), info.PCRDigest.Buffer), nil
 }
 
 // PCRs reads PCRs without a signature. The values of different banks may be of

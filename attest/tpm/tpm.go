@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
+
+	"troth/attest/ek/template"
 )
 
 // TPM issues the commands of attestation to one TPM. It is safe for concurrent
@@ -16,23 +18,30 @@ import (
 type TPM struct {
 	mu        sync.Mutex
 	transport transport.TPM
+	closer    io.Closer // nil if the transport cannot be closed
+	onlyEK    template.ID
+	akKind    AKKind
 	ek        *endorsementKey // what the first call of EK found
 }
 
 // New returns a TPM over t. Close closes t if it can be closed.
-func New(t transport.TPM) *TPM {
-	return &TPM{transport: t}
+func New(t transport.TPM, options ...Option) *TPM {
+	closer, _ := t.(io.Closer)
+	tpm := &TPM{transport: channel{t}, closer: closer}
+	for _, o := range options {
+		o(tpm)
+	}
+	return tpm
 }
 
 // Close closes the transport.
 func (t *TPM) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c, ok := t.transport.(io.Closer)
-	if !ok {
+	if t.closer == nil {
 		return nil
 	}
-	if err := c.Close(); err != nil {
+	if err := t.closer.Close(); err != nil {
 		return fmt.Errorf("close TPM: %w", err)
 	}
 	return nil
@@ -85,10 +94,10 @@ func (t *TPM) sequence(f func() error) error {
 	for _, rc := range []tpm2.TPMRC{tpm2.TPMRCObjectMemory, tpm2.TPMRCSessionMemory, tpm2.TPMRCMemory} {
 		if errors.Is(err, rc) {
 			t.flushLeftovers()
-			return f()
+			return explain(f())
 		}
 	}
-	return err
+	return explain(err)
 }
 
 func (t *TPM) flushLeftovers() {

@@ -104,11 +104,11 @@ func (t Template) public(x, y []byte) (tpm2.TPMTPublic, error) {
 	}
 	aes := tpm2.TPMTSymDefObject{
 		Algorithm: tpm2.TPMAlgAES,
-		KeyBits:   tpm2.NewTPMUSymKeyBits(tpm2.TPMAlgAES, tpm2.TPMKeyBits(t.AESBits)), //nolint:gosec // 128 or 256
+		KeyBits:   tpm2.NewTPMUSymKeyBits(tpm2.TPMAlgAES, tpm2.TPMKeyBits(t.AESBits)),
 		Mode:      tpm2.NewTPMUSymMode(tpm2.TPMAlgAES, tpm2.TPMAlgCFB),
 	}
 	if t.Type == tpm2.TPMAlgRSA {
-		pub.Parameters = tpm2.NewTPMUPublicParms(t.Type, &tpm2.TPMSRSAParms{Symmetric: aes, KeyBits: tpm2.TPMKeyBits(t.Bits)}) //nolint:gosec // at most 3072
+		pub.Parameters = tpm2.NewTPMUPublicParms(t.Type, &tpm2.TPMSRSAParms{Symmetric: aes, KeyBits: tpm2.TPMKeyBits(t.Bits)})
 		pub.Unique = tpm2.NewTPMUPublicID(t.Type, &tpm2.TPM2BPublicKeyRSA{Buffer: x})
 		return pub, nil
 	}

@@ -89,6 +89,22 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
+// A lost administrator's token must not mean a lost service.
+func TestRecover(t *testing.T) {
+	r := newRig(t)
+	if _, _, err := r.Login(t.Context(), r.known(t, r.bootstrap(t)), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Recover(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, admin, err := r.Login(t.Context(), r.known(t, text), "grace"); err != nil || admin.Role != fleet.RoleAdmin {
+		t.Fatalf("login after recovery: %+v, %v", admin, err)
+	}
+	r.denied(t, "a spent recovery token", text)
+}
+
 func TestBootstrapEnds(t *testing.T) {
 	r := newRig(t)
 	text := r.bootstrap(t)

@@ -327,6 +327,17 @@ func TestDevicesThatLeave(t *testing.T) {
 	if o, states := r.states(o); states[0] != fleet.MemberSkipped || o.State != fleet.RolloutRunning {
 		t.Errorf("%s with %v", o.State, states)
 	}
+	later, err := r.store.Device(t.Context(), id(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.FirmwareVersion, later.FirmwareCounter = "9.0.0", o.Counter+1
+	if install, err := r.Observe(t.Context(), later, fleet.UpdateReport{}); err != nil || install != nil {
+		t.Errorf("a device past the release is told %v, %v", install, err)
+	}
+	if o, states := r.states(o); states[1].Failed() || o.State == fleet.RolloutHalted {
+		t.Errorf("a device past the release counts against it: %s with %v", o.State, states)
+	}
 	d.ID = "stranger"
 	if install, err := r.Observe(t.Context(), d, fleet.UpdateReport{}); err != nil || install != nil {
 		t.Errorf("a device of no rollout is told %v, %v", install, err)

@@ -81,7 +81,7 @@ func firstCertificate(data []byte) (cert *x509.Certificate, rest []byte, err err
 	if outer.Class != asn1.ClassUniversal || outer.Tag != asn1.TagSequence || !outer.IsCompound {
 		return nil, nil, refuse(CodeMalformed, nil, "EK certificate is not an ASN.1 sequence")
 	}
-	cert, err = x509.ParseCertificate(outer.FullBytes)
+	cert, err = parseX509(outer.FullBytes)
 	if err != nil {
 		return nil, nil, refuse(CodeMalformed, err, "EK certificate cannot be parsed")
 	}

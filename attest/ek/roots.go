@@ -61,7 +61,7 @@ func readCAs(pemBytes []byte) (roots, intermediates []*x509.Certificate, err err
 		if block.Type != "CERTIFICATE" {
 			return nil, nil, fmt.Errorf("PEM block is a %q", block.Type)
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+		cert, err := parseX509(block.Bytes)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -2,7 +2,6 @@ package ima
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -121,48 +120,23 @@ func (e *Entry) legacyLine(rest []byte) error {
 
 // fieldsLine rebuilds the template data that the kernel hashed from its text.
 func (e *Entry) fieldsLine(rest []byte) error {
-	want := fieldsOf(e.Template)
-	if want == 0 {
+	kinds := templateFields(e.Template)
+	if kinds == nil {
 		return fmt.Errorf("template %.32q cannot be rebuilt from text", e.Template)
 	}
-	text, name, ok := bytes.Cut(rest, []byte{' '})
-	colon := bytes.LastIndexByte(text, ':')
-	if !ok || colon < 1 {
-		return errors.New("malformed file digest")
-	}
-	digest, err := decodeHex(text[colon+1:])
+	fields, err := splitFields(rest, len(kinds))
 	if err != nil {
-		return errors.New("malformed file digest")
+		return err
 	}
-	field := make([]byte, 0, colon+2+len(digest))
-	field = append(append(append(field, text[:colon+1]...), 0), digest...)
-	fields := [][]byte{field, nil}
-	if want == 3 {
-		// The kernel writes the space also before an empty signature; a name has
-		// no spaces, so the last one ends it.
-		at := bytes.LastIndexByte(name, ' ')
-		if at < 0 {
-			return errors.New("no signature field")
+	for i, kind := range kinds {
+		if i == 1 { // a name has its NUL also where it is empty
+			fields[i] = append(bytes.Clone(fields[i]), 0)
+			continue
 		}
-		signature, err := decodeHex(name[at+1:])
-		if err != nil {
-			return errors.New("malformed signature")
+		if fields[i], err = kind.fromText(fields[i]); err != nil {
+			return err
 		}
-		name, fields = name[:at], append(fields, signature)
 	}
-	fields[1] = append(append(make([]byte, 0, len(name)+1), name...), 0)
 	e.data = fieldData(fields...)
 	return e.readFields()
-}
-
-// decodeHex accepts lower case only: one entry, one text.
-func decodeHex(text []byte) ([]byte, error) {
-	for _, c := range text {
-		if c >= 'A' && c <= 'F' {
-			return nil, errors.New("upper-case hex")
-		}
-	}
-	out := make([]byte, hex.DecodedLen(len(text)))
-	_, err := hex.Decode(out, text)
-	return out, err
 }

@@ -30,6 +30,13 @@ type measurement struct {
 	name      string
 	signature []byte
 	violation bool
+	more      []extra // further fields
+}
+
+// extra is a field in both forms.
+type extra struct {
+	data []byte
+	text string
 }
 
 // data is what the template hash covers.
@@ -41,10 +48,17 @@ func (m measurement) data() []byte {
 	out := append(le.AppendUint32(nil, uint32(len(digest))), digest...)
 	out = append(le.AppendUint32(out, uint32(len(m.name)+1)), m.name...)
 	out = append(out, 0)
-	if m.template == "ima-sig" || m.template == "ima-buf" {
+	if m.signed() {
 		out = append(le.AppendUint32(out, uint32(len(m.signature))), m.signature...)
 	}
+	for _, f := range m.more {
+		out = append(le.AppendUint32(out, uint32(len(f.data))), f.data...)
+	}
 	return out
+}
+
+func (m measurement) signed() bool {
+	return m.template != "ima" && m.template != "ima-ng" && m.template != "ima-ngv2"
 }
 
 func (m measurement) hash(h crypto.Hash) []byte {
@@ -67,8 +81,11 @@ func (m measurement) ascii(h crypto.Hash) []byte {
 		return fmt.Appendf(line, "%x %s\n", m.digest, m.name)
 	}
 	line = fmt.Appendf(line, "%s:%x %s", m.algorithm, m.digest, m.name)
-	if m.template == "ima-sig" || m.template == "ima-buf" {
+	if m.signed() {
 		line = fmt.Appendf(line, " %x", m.signature)
+	}
+	for _, f := range m.more {
+		line = append(append(line, ' '), f.text...)
 	}
 	return append(line, '\n')
 }
@@ -95,6 +112,13 @@ func sample() []measurement {
 		{template: "ima-ng", algorithm: "sha1", digest: make([]byte, 20), name: "/var/log/open", violation: true},
 		{template: "ima-buf", algorithm: "sha256", digest: digestOf(crypto.SHA256, "k"), name: "kexec-cmdline", signature: []byte("k")},
 		{template: "ima-ngv2", algorithm: "verity:sha256", digest: digestOf(crypto.SHA256, "v"), name: "/usr/bin/verity"},
+		{template: "ima-modsig", algorithm: "sha256", digest: digestOf(crypto.SHA256, "m"), name: "/lib/modules/x.ko", more: []extra{
+			{append([]byte("sha512:\x00"), digestOf(crypto.SHA512, "m")...), fmt.Sprintf("sha512:%x", digestOf(crypto.SHA512, "m"))}, {[]byte("PKCS #7"), fmt.Sprintf("%x", "PKCS #7")}}},
+		{template: "ima-modsig", algorithm: "sha256", digest: digestOf(crypto.SHA256, "n"), name: "/usr/bin/without", more: []extra{{nil, ""}, {nil, ""}}},
+		{template: "evm-sig", algorithm: "sha256", digest: digestOf(crypto.SHA256, "e"), name: "/usr/bin/evm with spaces", signature: []byte{5, 2, 4}, more: []extra{
+			{[]byte("security.selinux|security.ima\x00"), "security.selinux|security.ima"}, {[]byte{1, 0, 0, 0, 2, 0, 0, 0}, "0100000002000000"}, {[]byte{9, 8, 7}, "090807"},
+			{[]byte{0xe8, 3, 0, 0}, "1000"}, {[]byte{0, 0, 0, 0}, "0"}, {[]byte{0xed, 0x81}, "33261"}}},
+		{template: "evm-sig", algorithm: "sha256", digest: digestOf(crypto.SHA256, "f"), name: "/usr/bin/bare", more: make([]extra, 6)},
 	}
 }
 
@@ -290,4 +314,49 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestFurtherFields(t *testing.T) {
+	l, err := ima.Parse(list(func(m measurement) []byte { return m.ascii(crypto.SHA1) }, sample()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := l.Entries[8]; string(e.ModSignature) != "PKCS #7" || e.Inode != nil {
+		t.Errorf("modsig %+v", e)
+	}
+	if i := l.Entries[10].Inode; i == nil || i.UID != 1000 || i.GID != 0 || i.Mode != 0o100755 || i.Xattrs != "security.selinux|security.ima" || !bytes.Equal(i.XattrValues, []byte{9, 8, 7}) {
+		t.Errorf("inode %+v", i)
+	}
+	if e := l.Entries[11]; e.Inode != nil {
+		t.Errorf("inode %+v", e.Inode)
+	}
+}
+
+func TestAttack_L5_FurtherFieldsMalformed(t *testing.T) {
+	evm := sample()[10]
+	for name, change := range map[string]func(m *measurement){
+		"owner of 3 bytes":   func(m *measurement) { m.more[3].data = m.more[3].data[:3] },
+		"mode of 4 bytes":    func(m *measurement) { m.more[5].data = append(m.more[5].data, 0, 0) },
+		"a field too many":   func(m *measurement) { m.more = append(m.more, extra{[]byte{1}, "01"}) },
+		"a field missing":    func(m *measurement) { m.more = m.more[:5] },
+		"modsig under evm":   func(m *measurement) { m.template = "ima-modsig" },
+		"evm fields unnamed": func(m *measurement) { m.template = "ima-sig" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := evm
+			m.more = append([]extra{}, evm.more...)
+			change(&m)
+			if l, err := ima.Parse(m.binary(crypto.SHA1)); err == nil {
+				t.Errorf("binary: %+v", l.Entries)
+			}
+		})
+	}
+	for _, number := range []string{"01000", "-1", "4294967296", "1e3"} {
+		m := evm
+		m.more = append([]extra{}, evm.more...)
+		m.more[3].text = number
+		if l, err := ima.Parse(m.ascii(crypto.SHA1)); err == nil {
+			t.Errorf("ascii %s: %+v", number, l.Entries)
+		}
+	}
 }

@@ -31,9 +31,14 @@ type Entry struct {
 	Digest    []byte
 	// Name is the file's path, or what the kernel calls the thing: hostile text.
 	Name string
-	// Signature is the security.ima attribute in ima-sig, or the buffer in
-	// ima-buf; it is not checked here.
+	// Signature is the security.ima attribute in ima-sig and ima-modsig, the EVM
+	// portable signature in evm-sig, or the buffer in ima-buf; it is not checked
+	// here (see Keyring).
 	Signature []byte
+	// ModSignature is the signature appended to the file, in ima-modsig.
+	ModSignature []byte
+	// Inode is what evm-sig records; nil otherwise.
+	Inode *Inode
 	// Violation is true where the kernel could not vouch for the measurement.
 	Violation bool
 

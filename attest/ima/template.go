@@ -11,18 +11,6 @@ import (
 // (IMA_EVENT_NAME_LEN_MAX + 1).
 const eventNameSize = 256
 
-// fieldsOf gives the number of fields of the templates that are read for facts:
-// digest, name, and a signature or buffer.
-func fieldsOf(template string) int {
-	switch template {
-	case "ima-ng", "ima-ngv2":
-		return 2
-	case "ima-sig", "ima-sigv2", "ima-buf":
-		return 3
-	}
-	return 0
-}
-
 // legacyData is what the hash of template "ima" covers: the digest and the name
 // padded with zeros, without lengths.
 func legacyData(digest, name []byte) []byte {
@@ -45,30 +33,6 @@ func fieldData(fields ...[]byte) []byte {
 		out = append(out, f...)
 	}
 	return out
-}
-
-// readFields takes facts from the data of a template with known fields.
-func (e *Entry) readFields() error {
-	want := fieldsOf(e.Template)
-	if want == 0 {
-		return nil
-	}
-	r := &reader{b: e.data}
-	digest, name := r.field(), r.field()
-	if want == 3 {
-		e.Signature = r.field()
-	}
-	if r.err != nil || len(r.b) > 0 {
-		return errors.New("template data does not have the template's fields")
-	}
-	if err := e.setDigest(digest); err != nil {
-		return err
-	}
-	if len(name) == 0 || bytes.IndexByte(name, 0) != len(name)-1 {
-		return errors.New("file name is not one NUL-terminated text")
-	}
-	e.Name = string(name[:len(name)-1])
-	return nil
 }
 
 // setDigest reads a d-ng or d-ngv2 field: "[type:]algorithm:", NUL, digest.

@@ -114,7 +114,7 @@ func drawIMA(p *page, got imaAnswer) {
 	}
 	p.table(t, "No entries.")
 	p.gap()
-	p.line("%d entries, %d violations", len(got.Entries), got.Violations)
+	p.line("%s, %s", number(len(got.Entries), "entry", "entries"), number(got.Violations, "violation", "violations"))
 	if got.Replayed != nil {
 		p.line("PCR 10 (%s): replayed %s; %d entries covered, %d ahead", got.Bank, yesNo(*got.Replayed), got.Covered, got.Ahead)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -143,25 +144,71 @@ func notVerified(r attest.Result) error {
 	return failf(exitNo, "not_verified", "not verified")
 }
 
+// drawResult explains the verdict line by line: what holds, what the logs say,
+// what does not hold, and last the values.
 func drawResult(p *page, r attest.Result) {
-	p.fields([2]string{"Verified", yesNo(r.Verified)})
+	lines := [][2]string{{"Verified", yesNo(r.Verified)}}
 	if r.SecureBoot != nil {
-		p.fields([2]string{"Secure Boot", onOff(r.SecureBoot.Enabled)})
+		lines = append(lines, [2]string{"Secure Boot", onOff(r.SecureBoot.Enabled)})
 	}
 	if l := r.EventLog; l != nil {
-		p.fields([2]string{"Event log", fmt.Sprintf("%d events, replayed: %s, unexplained PCRs: %v", l.Events, yesNo(l.Replayed), l.UnexplainedPCRs)})
+		lines = append(lines, [2]string{"Event log", eventLogLine(*l)})
+		lines = append(lines, bootLines(*l)...)
 	}
 	if i := r.IMA; i != nil {
-		p.fields([2]string{"IMA", fmt.Sprintf("%d entries, %d violations, replayed: %s", i.Entries, i.Violations, yesNo(i.Replayed))})
+		lines = append(lines, [2]string{"IMA list", fmt.Sprintf("%s, %s, %s", number(i.Entries, "entry", "entries"), number(i.Violations, "violation", "violations"), replays(i.Replayed))})
 	}
 	if c := r.Clock; c != nil {
-		p.fields([2]string{"Clock", fmt.Sprintf("%d ms, reset %d, restart %d, safe: %s", c.Clock, c.ResetCount, c.RestartCount, yesNo(c.Safe))})
+		running := time.Duration(c.Clock) * time.Millisecond //nolint:gosec // a TPM's clock counts milliseconds since it was made
+		lines = append(lines, [2]string{"TPM clock", fmt.Sprintf("ran for %s, reset %d, restart %d, safe: %s", running, c.ResetCount, c.RestartCount, yesNo(c.Safe))})
 	}
+	p.fields(lines...)
+	drawProblems(p, r.Problems)
 	if len(r.PCRs) > 0 {
 		p.gap()
 		drawPCRs(p, plainPCRs(r.PCRs))
 	}
-	drawProblems(p, r.Problems)
+}
+
+// eventLogLine says which PCRs nothing explains only where the log replays:
+// otherwise that was never established.
+func eventLogLine(l attest.EventLogResult) string {
+	line := number(l.Events, "event", "events") + ", " + replays(l.Replayed)
+	switch {
+	case !l.Replayed:
+		return line
+	case len(l.UnexplainedPCRs) == 0:
+		return line + ", and explains every quoted PCR that firmware extends"
+	default:
+		return line + fmt.Sprintf("; no event explains PCR %s", strings.Trim(fmt.Sprint(l.UnexplainedPCRs), "[]"))
+	}
+}
+
+// bootLines say what was started, as far as the log proves it.
+func bootLines(l attest.EventLogResult) (lines [][2]string) {
+	for _, image := range l.BootLoaders {
+		name := first(image.Path, "an image that the log does not name")
+		lines = append(lines, [2]string{"Booted", name + " " + strongest(image.Digests)})
+	}
+	for _, c := range l.CommandLines {
+		text := first(c.Text, "(only its digest was measured) "+strongest(c.Digests))
+		lines = append(lines, [2]string{fmt.Sprintf("Command, PCR %d", c.PCR), text})
+	}
+	return lines
+}
+
+func replays(yes bool) string {
+	if yes {
+		return "replays to the quote"
+	}
+	return "does NOT replay to the quote"
+}
+
+func number(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func plainPCRs(pcrs attest.PCRs) map[string]pcrValues {

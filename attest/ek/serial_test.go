@@ -99,6 +99,16 @@ func TestAttack_K7_SerialNumbers(t *testing.T) {
 	wantCode(t, "an intermediate with zeros", err, "")
 }
 
+// K7: a signature over SHA-1 is none.
+func TestAttack_K7_SHA1(t *testing.T) {
+	root := newAuthority(t, nil, nil)
+	template := ekTemplate()
+	template.SignatureAlgorithm = x509.ECDSAWithSHA1
+	cert := root.sign(t, template, newKey(t).Public())
+	_, err := trust(t, map[string][]byte{"acme": root.pem()}).Verify(cert, now)
+	wantCode(t, "SHA-1", err, ek.CodeUnknownManufacturer)
+}
+
 // K7: extensions that crypto/x509 takes for malformed when critical have a
 // defined answer too.
 func TestAttack_K7_OddCriticalExtensions(t *testing.T) {

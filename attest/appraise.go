@@ -21,6 +21,9 @@ func Appraise(e Evidence, want Expectation) Result {
 		a.logs()
 	}
 	a.result.Verified = !a.failed
+	if a.result.Verified && a.result.IMA != nil {
+		a.result.IMAState = a.imaState()
+	}
 	return a.result
 }
 

@@ -22,6 +22,10 @@ type Evidence struct {
 	// IMA is the ASCII or binary runtime measurement list, at most ima.MaxSize;
 	// nil: none given.
 	IMA []byte
+	// IMAFrom is the Result.IMAState of an earlier appraisal in this boot, where
+	// IMA holds only the entries after it; IMA may then be empty, not nil. nil: IMA
+	// is the whole list.
+	IMAFrom *IMAState
 }
 
 // Expectation is what the verifier requires of a quote.
@@ -53,6 +57,9 @@ type Result struct {
 	IMA *IMAResult `json:"ima,omitempty"`
 	// Clock is present where the quote holds.
 	Clock *Clock `json:"clock,omitempty"`
+	// IMAState is what a later appraisal of the rest of the list may begin with;
+	// nil unless the evidence is verified and has an IMA list.
+	IMAState *IMAState `json:"-"`
 }
 
 // Err is nil for a verified result, and else an *Error whose Code is the first
@@ -86,7 +93,8 @@ type SecureBoot = eventlog.SecureBoot
 
 // IMAResult says how the IMA list fits the quote.
 type IMAResult struct {
-	// Entries that the quoted PCR 10 covers; entries after them are not counted.
+	// Entries that the quoted PCR 10 covers, with those of the state that the list
+	// continues; entries after them are not counted.
 	Entries int `json:"entries"`
 	// Violations among Entries.
 	Violations int `json:"violations"`

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 
 	"troth/attest/eventlog"
@@ -172,8 +171,8 @@ func findingCode(k eventlog.Kind) string {
 	return CodeEventMalformed
 }
 
-// ima replays the list against PCR 10 in every quoted bank, from what the event
-// log left in it.
+// ima replays the list against PCR 10 in every quoted bank, from the state that
+// it continues or from what the event log left in it.
 func (a *appraisal) ima(replay map[string]map[int][]byte) {
 	out := &IMAResult{}
 	a.result.IMA = out
@@ -182,30 +181,37 @@ func (a *appraisal) ima(replay map[string]map[int][]byte) {
 		a.fail(CodeIMAMalformed, "%v", err)
 		return
 	}
-	banks := 0
+	if !a.continues() {
+		return
+	}
+	banks, total := 0, IMAResult{}
 	for _, b := range a.selection {
 		if !slices.Contains(b.indexes, ima.PCR) {
 			continue
 		}
-		replayed, err := list.ReplayFrom(b.bank, replay[b.bank][ima.PCR], a.evidence.PCRs[b.bank][ima.PCR])
-		if err == nil && banks > 0 && replayed.Entries != out.Entries {
-			err = errors.New("the banks cover different numbers of entries")
+		replayed, ok := a.replayIMA(list, b.bank, replay[b.bank][ima.PCR])
+		if !ok {
+			return
 		}
-		if err != nil {
-			a.fail(CodeIMAMismatch, "%v", err)
-			*out = IMAResult{}
+		if banks > 0 && replayed.Entries != total.Entries {
+			a.fail(CodeIMAMismatch, "the banks cover different numbers of IMA entries")
 			return
 		}
 		if replayed.PaddedSHA1 {
 			a.warn(CodeIMASHA1Padded, "the kernel extended padded SHA-1 template hashes into bank %s", b.bank)
 		}
 		banks++
-		out.Entries, out.Violations, out.Ahead = replayed.Entries, replayed.Violations, replayed.Ahead
+		total = IMAResult{Entries: replayed.Entries, Violations: replayed.Violations, Ahead: replayed.Ahead, Replayed: true}
 	}
 	if banks == 0 {
 		a.fail(CodeIMANotQuoted, "an IMA list is given, but the quote does not cover PCR %d", ima.PCR)
 		return
 	}
-	out.Replayed = true
-	out.BootAggregate = a.bootAggregate(list)
+	*out = total
+	from := a.evidence.IMAFrom
+	if from == nil || from.Entries == 0 {
+		out.BootAggregate = a.bootAggregate(list)
+		return
+	}
+	out.Entries, out.Violations, out.BootAggregate = from.Entries+total.Entries, from.Violations+total.Violations, from.BootAggregate
 }

@@ -1,6 +1,9 @@
 package attest
 
-import "troth/attest/eventlog"
+import (
+	"troth/attest/eventlog"
+	"troth/attest/ima"
+)
 
 // Evidence is what a device or an operator hands in. Every field is foreign.
 type Evidence struct {
@@ -39,6 +42,12 @@ type Expectation struct {
 	AllowSHA1 bool
 	// RequireAttributes refuses a PEM key, which carries no attributes.
 	RequireAttributes bool
+	// IMAAllow and IMAKeys say what may run: digests of a release, and keys that
+	// files are signed with. What neither vouches for is counted in
+	// IMAResult.Unknown, a fact for policy. Both nil: nothing is judged. Both may be
+	// shared by all devices.
+	IMAAllow *ima.AllowList
+	IMAKeys  *ima.Keyring
 }
 
 // Result is the outcome of an appraisal.
@@ -57,6 +66,8 @@ type Result struct {
 	IMA *IMAResult `json:"ima,omitempty"`
 	// Clock is present where the quote holds.
 	Clock *Clock `json:"clock,omitempty"`
+	// IMAUnknown lists the first 16 of IMAResult.Unknown.
+	IMAUnknown []UnknownFile `json:"ima_unknown,omitempty"`
 	// IMAState is what a later appraisal of the rest of the list may begin with;
 	// nil unless the evidence is verified and has an IMA list.
 	IMAState *IMAState `json:"-"`
@@ -105,6 +116,9 @@ type IMAResult struct {
 	// BootAggregate says whether the list's first entry is the hash of the quoted
 	// PCRs that the firmware and the boot loader measured into.
 	BootAggregate BootAggregate `json:"boot_aggregate,omitempty"`
+	// Unknown counts the entries, of those that this list newly covers, that
+	// neither Expectation.IMAAllow nor Expectation.IMAKeys vouches for.
+	Unknown int `json:"unknown,omitempty"`
 }
 
 // BootAggregate is the outcome of comparing IMA's boot_aggregate.

@@ -208,6 +208,7 @@ func (a *appraisal) ima(replay map[string]map[int][]byte) {
 		return
 	}
 	*out = total
+	a.files(list, total.Entries)
 	from := a.evidence.IMAFrom
 	if from == nil || from.Entries == 0 {
 		out.BootAggregate = a.bootAggregate(list)

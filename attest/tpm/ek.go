@@ -62,14 +62,11 @@ func (t *TPM) EKs() ([]EK, error) {
 	var all []EK
 	err := t.sequence(func() error {
 		all = nil
-		for _, kind := range template.All() {
-			certificate, err := t.readNV(kind.Certificate)
-			if err != nil {
-				return err
-			}
-			if certificate == nil {
-				continue
-			}
+		certified, _, err := t.byCertificate()
+		if err != nil {
+			return err
+		}
+		for _, kind := range certified {
 			e, err := t.makeEK(kind)
 			if err != nil {
 				return err
@@ -113,11 +110,19 @@ func (t *TPM) candidates() ([]template.Template, error) {
 		}
 		return []template.Template{kind}, nil
 	}
-	var with, without []template.Template
+	with, without, err := t.byCertificate()
+	return slices.Concat(with, without), err
+}
+
+// byCertificate tells the templates with a certificate from those without. In the
+// high range, where an index may be the owner's own, one that cannot be read is
+// none; in the low range that is an error, because a device that passed over its
+// certificate would be refused for having none.
+func (t *TPM) byCertificate() (with, without []template.Template, err error) {
 	for _, kind := range template.All() {
 		certificate, err := t.readNV(kind.Certificate)
-		if err != nil {
-			return nil, err
+		if err != nil && !(kind.High && denied(err)) {
+			return nil, nil, err
 		}
 		if certificate != nil {
 			with = append(with, kind)
@@ -125,7 +130,7 @@ func (t *TPM) candidates() ([]template.Template, error) {
 			without = append(without, kind)
 		}
 	}
-	return slices.Concat(with, without), nil
+	return with, without, nil
 }
 
 // makeEK reads all that belongs to an EK and has the TPM make it once.

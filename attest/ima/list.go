@@ -3,9 +3,9 @@ package ima
 import (
 	"bytes"
 	"crypto"
-	_ "crypto/sha1"   // IMA's own list uses SHA-1
-	_ "crypto/sha256" // registers the bank's hash
-	_ "crypto/sha512" // registers the banks' hashes
+	"crypto/sha1" // IMA's own list uses SHA-1
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 )
@@ -82,22 +82,34 @@ func (e *Entry) holds(recorded []byte) bool {
 	if h == 0 {
 		return false
 	}
-	if bytes.Equal(e.templateHash(h), recorded) {
+	var buffer [64]byte
+	if bytes.Equal(e.templateHash(buffer[:0], h), recorded) {
 		return true
 	}
-	return h != crypto.SHA1 && bytes.Equal(e.paddedSHA1(len(recorded)), recorded)
+	return h != crypto.SHA1 && bytes.Equal(e.paddedSHA1(buffer[:0], len(recorded)), recorded)
 }
 
-func (e *Entry) templateHash(h crypto.Hash) []byte {
-	d := h.New()
-	d.Write(e.data)
-	return d.Sum(make([]byte, 0, h.Size()))
+// templateHash appends to dst, as paddedSHA1 does: thousands of entries are hashed
+// for each appraisal, into the same few bytes.
+func (e *Entry) templateHash(dst []byte, h crypto.Hash) []byte {
+	switch h {
+	case crypto.SHA1:
+		d := sha1.Sum(e.data)
+		return append(dst, d[:]...)
+	case crypto.SHA256:
+		d := sha256.Sum256(e.data)
+		return append(dst, d[:]...)
+	case crypto.SHA384:
+		d := sha512.Sum384(e.data)
+		return append(dst, d[:]...)
+	}
+	d := sha512.Sum512(e.data)
+	return append(dst, d[:]...)
 }
 
-func (e *Entry) paddedSHA1(size int) []byte {
-	out := make([]byte, size)
-	copy(out, e.templateHash(crypto.SHA1))
-	return out
+func (e *Entry) paddedSHA1(dst []byte, size int) []byte {
+	dst = e.templateHash(dst, crypto.SHA1)
+	return append(dst, make([]byte, size-crypto.SHA1.Size())...)
 }
 
 func hashOfSize(size int) crypto.Hash {

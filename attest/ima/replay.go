@@ -60,8 +60,9 @@ func (l *List) ReplayFrom(bank string, start, pcr []byte) (Replayed, error) {
 func (l *List) find(h crypto.Hash, start, pcr []byte, padded bool) int {
 	value := bytes.Clone(start)
 	d := h.New()
+	extend := make([]byte, 0, 64)
 	for i := range l.Entries {
-		extend := l.Entries[i].extension(h, padded)
+		extend = l.Entries[i].extension(extend[:0], h, padded)
 		d.Reset()
 		d.Write(value)
 		d.Write(extend)
@@ -83,19 +84,20 @@ func (e *Entry) Extend(dst []byte, bank string, value []byte, padded bool) []byt
 	}
 	d := h.New()
 	d.Write(value)
-	d.Write(e.extension(h, padded && h != crypto.SHA1))
+	var buffer [64]byte
+	d.Write(e.extension(buffer[:0], h, padded && h != crypto.SHA1))
 	return d.Sum(dst)
 }
 
-// extension is what the kernel extends for an entry.
-func (e *Entry) extension(h crypto.Hash, padded bool) []byte {
+// extension appends what the kernel extends for an entry.
+func (e *Entry) extension(dst []byte, h crypto.Hash, padded bool) []byte {
 	switch {
 	case e.Violation:
-		return bytes.Repeat([]byte{0xff}, h.Size())
+		return append(dst, bytes.Repeat([]byte{0xff}, h.Size())...)
 	case padded:
-		return e.paddedSHA1(h.Size())
+		return e.paddedSHA1(dst, h.Size())
 	}
-	return e.templateHash(h)
+	return e.templateHash(dst, h)
 }
 
 func (l *List) replayed(n int, padded bool) Replayed {

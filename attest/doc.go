@@ -12,8 +12,9 @@
 //
 //	key type, size, curve, attributes and scheme → signature → TPM_GENERATED and
 //	attest type → qualifying data → signed PCR selection → PCR digest → every log
-//	that was given replays to the quoted values → facts, drawn only from PCRs that
-//	the quote covers and the log replays to.
+//	that was given replays to the quoted values, and leaves no PCR of 0 to 7
+//	unexplained → IMA's boot_aggregate is that of the quoted PCRs → facts, drawn only
+//	from PCRs that the quote covers and the log replays to.
 //
 // Verified says that the chain holds. What the logs then say (Secure Boot is off,
 // an IMA violation) is for policy.

@@ -47,7 +47,7 @@ func TestRetired(t *testing.T) {
 			t.Fatalf("an alert about a retired device is open: %+v", alert)
 		}
 	}
-	if yes, code := s.may(t, a.id); yes || code != "device_not_active" {
+	if yes, code := s.may(t, a.id); yes || code != "certificate_revoked" {
 		t.Fatalf("/authz says %v, %s", yes, code)
 	}
 	_, err := a.checkIn()

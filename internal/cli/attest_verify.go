@@ -25,7 +25,7 @@ type evidenceFlags struct {
 func (a *app) attestVerifyCommand() *cobra.Command {
 	var e evidenceFlags
 	cmd := &cobra.Command{
-		Use:   "verify --ak FILE --quote FILE --signature FILE --nonce HEX --pcrs FILE.json",
+		Use:   "verify --ak FILE --quote FILE --signature FILE --nonce HEX",
 		Short: "Verify a TPM quote and the logs behind it",
 		Long: `Verify a TPM quote: key type and attributes, signature, magic and type, nonce, signed
 selection and PCR digest; and that every log that is given replays to the quoted
@@ -35,7 +35,8 @@ answer, and no failure unless it was required.
 --ak takes a PEM public key, a TPMT_PUBLIC or a TPM2B_PUBLIC; a PEM key carries no
 attributes, which is a warning. --quote takes a TPMS_ATTEST or TPM2B_ATTEST,
 --signature a TPMT_SIGNATURE, --nonce the qualifying data as signed, --pcrs the values
-of exactly the quoted PCRs, as {"sha256":{"0":"HEX"}}.
+of exactly the quoted PCRs, as {"sha256":{"0":"HEX"}}. Without --pcrs the values are
+derived from the logs, and verify only if the logs explain everything that was quoted.
 
 Exit status: 0 verified; 1 not verified; 2 a file cannot be read.`,
 		Example: `  troth attest verify --ak ak.pub --quote quote.bin --signature sig.bin --nonce 6e6f6e6365 \

@@ -101,6 +101,11 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	if err != nil {
 		return Appraised{}, err
 	}
+	// The verifier could derive values from the logs; a service spares itself the
+	// work that a hostile log would make of it.
+	if len(sub.PCRs) == 0 {
+		return Appraised{}, fleet.Errorf(fleet.Invalid, "pcrs_missing", "the evidence has no PCR values")
+	}
 	pcrs, err := parsePCRs(sub.PCRs)
 	if err != nil {
 		return Appraised{}, err

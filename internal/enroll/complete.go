@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -74,8 +75,13 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if e.Name, err = s.freeName(ctx, device, e.Name); err != nil {
 		return Credential{}, err
 	}
+	alerts, err := s.newKeys(ctx, device, e, now)
+	if err != nil {
+		return Credential{}, err
+	}
 	device = enrolled(device, e, spki, now)
 	return s.issue(ctx, device, request, fleet.Change{
+		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
 		Blobs:     append(appraised.Blobs, decision.input),
 		Events:    []fleet.Event{fleet.NewEvent(now, "device:"+string(e.Device), "device.enroll", string(e.Device), decision.reason)},
@@ -133,6 +139,24 @@ func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device
 	}
 	decision, input, err := evidence.Record("enroll", e.Device, in, answer)
 	return decided{Decision: decision, input: input, reason: answer.Reason}, err
+}
+
+// newKeys tells people of a TPM that comes back with another attestation key: an
+// agent that lost its state, a device that was taken apart, or somebody who has
+// the TPM. An enrolment that is only tried again shows the same keys.
+func (s *Service) newKeys(ctx context.Context, d fleet.Device, e fleet.Enrollment, now time.Time) ([]fleet.Alert, error) {
+	if d.EnrolledAt.IsZero() || bytes.Equal(d.AKPublic, e.AKPublic) {
+		return nil, nil
+	}
+	open, err := s.Store.Alerts(ctx, fleet.AlertFilter{Subject: string(d.ID), Open: true})
+	if err != nil {
+		return nil, err
+	}
+	return []fleet.Alert{fleet.Raise(open, fleet.Alert{
+		Subject: string(d.ID), Key: fleet.KeyNewKeys, Device: d.ID, Severity: fleet.Medium,
+		Title:  "Device enrolled again with new keys",
+		Reason: "the keys of its enrolment at " + d.EnrolledAt.UTC().Format(time.RFC3339) + " are replaced and its certificates revoked; if nobody reset the device, find out why",
+	}, now)}, nil
 }
 
 // freeName is the name that a device claims, unless another device has it: a

@@ -30,6 +30,7 @@ type Store interface {
 	// TakeEnrollment returns a challenge and forgets it: it is answered once.
 	TakeEnrollment(ctx context.Context, id string) (fleet.Enrollment, error)
 	Blob(ctx context.Context, digest string) ([]byte, error)
+	Alerts(ctx context.Context, f fleet.AlertFilter) ([]fleet.Alert, error)
 	// Certificates are all of a device's, in every state.
 	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)
 	// Intents are certificates that were asked for before the instant and never

@@ -55,11 +55,15 @@ func (a Alert) Resolve(now time.Time) Alert {
 	return a
 }
 
-// Acknowledge records that a person has seen the alert.
+// Acknowledge records that a person has seen the alert. One about something that
+// happened once, and has no end of its own, is over with that.
 func (a Alert) Acknowledge(by string, now time.Time) (Alert, error) {
 	switch a.State {
 	case AlertOpen:
 		a.State, a.AcknowledgedBy, a.AcknowledgedAt = AlertAcknowledged, by, now
+		if a.Key == KeyNewKeys {
+			a = a.Resolve(now)
+		}
 		return a, nil
 	case AlertAcknowledged:
 		return a, nil
@@ -136,6 +140,7 @@ const (
 	KeySilent          = "silent"           // the device has no fresh posture
 	KeyEvidenceRefused = "evidence_refused" // the device sent evidence that does not hold
 	KeyUndecided       = "undecided"        // policy gave no answer on the device
+	KeyNewKeys         = "new_keys"         // a known TPM enrolled with other keys than before
 	KeyRolloutHalted   = "rollout_halted"
 )
 

@@ -120,6 +120,10 @@ func TestAcknowledge(t *testing.T) {
 	if twice, err := seen.Acknowledge("bob", now.Add(1)); err != nil || twice.AcknowledgedBy != "ada" {
 		t.Errorf("the second to see it: %+v, %v", twice, err)
 	}
+	once := fleet.Alert{ID: "2", Key: fleet.KeyNewKeys, State: fleet.AlertOpen}
+	if over, err := once.Acknowledge("ada", now); err != nil || over.State != fleet.AlertResolved || over.AcknowledgedBy != "ada" {
+		t.Errorf("what happened once and was seen: %+v, %v", over, err)
+	}
 	if _, err := seen.Resolve(now).Acknowledge("bob", now); fleet.CodeOf(err) != "alert_resolved" {
 		t.Errorf("a resolved alert: %v", err)
 	}

@@ -12,11 +12,13 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"troth/attest/attesttest"
 	"troth/internal/api"
+	"troth/internal/fleet"
 )
 
 func TestEnrolmentHonest(t *testing.T) {
@@ -375,6 +377,15 @@ func TestAttack_K8_SameEKShownTwice(t *testing.T) {
 	}
 	if enrolled != 2 {
 		t.Fatalf("%d enrolments are on record, want 2", enrolled)
+	}
+	told := func(a fleet.Alert) bool { return a.Key == fleet.KeyNewKeys && a.State == fleet.AlertOpen }
+	if !slices.ContainsFunc(k.Alerts, told) {
+		t.Fatalf("nobody is told of the new keys: %+v", k.Alerts)
+	}
+	// The same keys once more, as after an answer that was lost, are no news.
+	a.enroll()
+	if n := len(s.kept(t, a.id).Alerts); n != len(k.Alerts) {
+		t.Fatalf("%d alerts after an enrolment that was tried again, want %d", n, len(k.Alerts))
 	}
 	if d := s.device(t, a.id); d.Verdict != "unknown" || d.Name != name {
 		t.Fatalf("verdict %s, which the old keys reached; name %s, want %s", d.Verdict, d.Name, name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"troth/internal/evidence"
@@ -109,10 +110,13 @@ func (s *Service) refuse(ctx context.Context, d fleet.Device, cause error, now t
 		Subject: string(d.ID), Key: fleet.KeyEvidenceRefused, Device: d.ID, Severity: fleet.Critical,
 		Title: "Evidence refused", Reason: fleet.CodeOf(cause) + ": the device sent evidence that does not hold",
 	}, now)
-	err = s.Store.Apply(ctx, fleet.Change{
-		Alerts: []fleet.Alert{alert},
-		Events: []fleet.Event{fleet.NewEvent(now, "device:"+string(d.ID), "evidence.refused", string(d.ID), fleet.CodeOf(cause))},
-	})
+	change := fleet.Change{Alerts: []fleet.Alert{alert}}
+	// The alert counts; the trail is told what is new, or a device that fails for
+	// ever would fill it.
+	if !slices.ContainsFunc(open, func(o fleet.Alert) bool { return o.ID == alert.ID && o.Reason == alert.Reason }) {
+		change.Events = []fleet.Event{fleet.NewEvent(now, "device:"+string(d.ID), "evidence.refused", string(d.ID), fleet.CodeOf(cause))}
+	}
+	err = s.Store.Apply(ctx, change)
 	if err != nil && !fleet.IsKind(err, fleet.Conflict) {
 		return errors.Join(cause, err)
 	}

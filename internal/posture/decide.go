@@ -53,11 +53,13 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 	if o.posture.Decision, err = o.keep("posture", in, decision); err != nil {
 		return outcome{}, err
 	}
-	if policyErr != nil {
+	switch {
+	case policyErr == nil:
+		return o, s.remediate(ctx, &o, decision, facts, now)
+	case !previous.NothingDecided(): // the trail is told once
 		o.events = append(o.events, fleet.NewEvent(now, "system", "policy.error", string(d.ID), policyErr.Error()))
-		return o, nil
 	}
-	return o, s.remediate(ctx, &o, decision, facts, now)
+	return o, nil
 }
 
 // identify finds the release that the quoted PCRs prove.

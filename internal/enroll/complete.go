@@ -83,7 +83,7 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	return s.issue(ctx, device, request, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
-		Blobs:     append(appraised.Blobs, decision.input),
+		Blobs:     append(appraised.Logs, appraised.Document, decision.input),
 		Events:    []fleet.Event{fleet.NewEvent(now, "device:"+string(e.Device), "device.enroll", string(e.Device), decision.reason)},
 		// The keys of an earlier enrolment end here. A renewal, whose key is the
 		// same, leaves the old certificate to its expiry: its answer may be lost.
@@ -121,7 +121,7 @@ func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device
 		model = e.Model
 	}
 	in := policy.EnrollInput{
-		Now: now, Evidence: a.Digest,
+		Now: now, Evidence: a.Document.Digest,
 		Device:     policy.DeviceInput{ID: string(e.Device), Name: name, Model: model, Labels: d.Labels, Lifecycle: string(d.Lifecycle)},
 		EK:         policy.EKInput{Certificate: len(e.EKCertificate) > 0, Verified: e.Manufacturer != "", Manufacturer: e.Manufacturer, Problem: e.EKProblem},
 		Registered: !d.RegisteredAt.IsZero(), RequireRegistration: s.RequireRegistration,

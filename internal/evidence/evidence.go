@@ -73,9 +73,9 @@ type Document struct {
 
 // Appraised is verified evidence.
 type Appraised struct {
-	Result attest.Result
-	Digest string       // of the Document
-	Blobs  []fleet.Blob // the document and the logs that came with it
+	Result   attest.Result
+	Document fleet.Blob   // the Document
+	Logs     []fleet.Blob // that came with it
 }
 
 // Blobs finds content by its digest.
@@ -149,11 +149,10 @@ func keep(sub Submission, about Subject, result attest.Result, logs ...resolved)
 	if err != nil {
 		return Appraised{}, fmt.Errorf("encode evidence: %w", err)
 	}
-	blob := NewBlob(content)
-	a := Appraised{Result: result, Digest: blob.Digest, Blobs: []fleet.Blob{blob}}
+	a := Appraised{Result: result, Document: NewBlob(content)}
 	for _, l := range logs {
 		if l.fresh {
-			a.Blobs = append(a.Blobs, NewBlob(l.content))
+			a.Logs = append(a.Logs, NewBlob(l.content))
 		}
 	}
 	return a, nil

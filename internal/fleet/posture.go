@@ -58,8 +58,8 @@ type Posture struct {
 	Controls    []Control       `json:"controls"`
 	Attestation json.RawMessage `json:"attestation"` // attest.Result
 	Reported    json.RawMessage `json:"reported"`    // the device's own words
-	Decision    string          `json:"decision"`    // id of the Decision behind it
-	Evidence    string          `json:"evidence"`    // digest of the evidence blob
+	Decision    string          `json:"decision"`    // id of the recorded Decision with these outcomes
+	Evidence    string          `json:"evidence"`    // digest of the evidence blob behind that decision
 }
 
 // FailingSince maps each failing control to the first instant of its failure.

@@ -129,13 +129,22 @@ func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture,
 	if err != nil {
 		return fleet.Device{}, err
 	}
+	news := !previous.SameOutcomes(o.posture)
+	kept, err := s.kept(ctx, previous, news, now)
+	if err != nil {
+		return fleet.Device{}, err
+	}
 	change := fleet.Change{
-		Devices: []fleet.Device{o.device}, Posture: &o.posture, Blobs: o.blobs,
+		Devices: []fleet.Device{o.device}, Posture: &o.posture, Blobs: o.logs,
 		Alerts: fleet.ReconcileControls(open, o.device, o.posture, now),
 		Events: o.events,
 	}
-	if !previous.SameOutcomes(o.posture) {
-		change.Decisions = o.decisions
+	if kept {
+		o.posture.Decision, o.posture.Evidence = previous.Decision, previous.Evidence
+	} else {
+		change.Decisions, change.Blobs = o.decisions, append(change.Blobs, o.grounds...)
+	}
+	if news {
 		change.Events = append(change.Events, fleet.NewEvent(now, "system", "posture.change", string(o.device.ID),
 			fmt.Sprintf("verdict %s; %d of %d controls failing", o.posture.Verdict, len(o.posture.FailingSince()), len(o.posture.Controls))))
 	}
@@ -144,6 +153,24 @@ func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture,
 	}
 	o.device.Revision++
 	return o.device, nil
+}
+
+// keepEvery bounds how old the evidence behind an unchanged posture may become
+// before it is kept anew.
+const keepEvery = 24 * time.Hour
+
+// kept reports whether the decision and the evidence that are stored already
+// stand for this check-in too: it says nothing new, and they are not old.
+// Otherwise every check-in of every device would be kept for ever.
+func (s *Service) kept(ctx context.Context, previous fleet.Posture, news bool, now time.Time) (bool, error) {
+	if news {
+		return false, nil
+	}
+	last, err := s.Store.Decision(ctx, previous.Decision)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return false, nil
+	}
+	return now.Sub(last.At) < keepEvery, err
 }
 
 // propose hands on the rollouts that policy wants. It follows the write: a

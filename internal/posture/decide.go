@@ -16,7 +16,8 @@ type outcome struct {
 	device    fleet.Device
 	posture   fleet.Posture
 	decisions []fleet.Decision
-	blobs     []fleet.Blob
+	logs      []fleet.Blob // that came with the evidence
+	grounds   []fleet.Blob // evidence and inputs, which the decisions name
 	events    []fleet.Event
 	proposals []proposal
 }
@@ -41,7 +42,7 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 	}
 	p := fleet.Posture{
 		Device: d.ID, At: now, Verdict: verdictOf(decision.Verdict, policyErr), Controls: controls(decision.Controls),
-		Reported: r.raw, Evidence: a.Digest,
+		Reported: r.raw, Evidence: a.Document.Digest,
 	}
 	if policyErr != nil {
 		p.Controls = previous.Undecide()
@@ -49,7 +50,7 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 	if p.Attestation, err = json.Marshal(a.Result); err != nil {
 		return outcome{}, fmt.Errorf("encode attestation result: %w", err)
 	}
-	o := outcome{posture: p, device: s.appraised(d, p, a, firmware, now), blobs: a.Blobs}
+	o := outcome{posture: p, device: s.appraised(d, p, a, firmware, now), logs: a.Logs, grounds: []fleet.Blob{a.Document}}
 	if o.posture.Decision, err = o.keep("posture", in, decision); err != nil {
 		return outcome{}, err
 	}
@@ -108,7 +109,7 @@ func (o *outcome) keep(kind string, in policy.Input, d policy.Decision) (id stri
 	if err != nil {
 		return "", err
 	}
-	o.decisions, o.blobs = append(o.decisions, decision), append(o.blobs, input)
+	o.decisions, o.grounds = append(o.decisions, decision), append(o.grounds, input)
 	return decision.ID, nil
 }
 

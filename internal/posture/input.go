@@ -41,7 +41,7 @@ func (s *Service) input(ctx context.Context, d fleet.Device, previous fleet.Post
 		return policy.PostureInput{}, err
 	}
 	in := policy.PostureInput{
-		Now: now, Evidence: a.Digest, Device: deviceInput(d), Firmware: f, Reported: r.all,
+		Now: now, Evidence: a.Document.Digest, Device: deviceInput(d), Firmware: f, Reported: r.all,
 		Attestation:  evidence.Attestation(a.Result),
 		Update:       policy.UpdateInput{State: string(r.update.State), Version: r.update.Version, Error: r.update.Error},
 		Previous:     policy.PreviousInput{Verdict: string(previous.Verdict), Clock: evidence.ClockInput(d.Clock)},

@@ -52,6 +52,36 @@ func TestUnchangedPostureCostsNoDecision(t *testing.T) {
 	}
 }
 
+// What a posture names as its grounds is always there to be read, without every
+// check-in being kept for ever: they stay while nothing changes, for a day.
+func TestGroundsAreKept(t *testing.T) {
+	r := newRig(t, good())
+	grounds := func(after time.Duration) (decision, evidence string) {
+		t.Helper()
+		r.clock = start.Add(after)
+		r.must(fleet.Compliant)
+		p, err := r.store.Posture(t.Context(), r.device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := r.store.Decision(t.Context(), p.Decision)
+		if err != nil || d.Evidence != p.Evidence || !p.At.Equal(r.clock) {
+			t.Fatalf("posture of %s names decision %s of evidence %s, %v", p.At, p.Decision, d.Evidence, err)
+		}
+		if _, err := r.store.Blob(t.Context(), p.Evidence); err != nil {
+			t.Fatalf("evidence %s: %v", p.Evidence, err)
+		}
+		return p.Decision, p.Evidence
+	}
+	firstDecision, firstEvidence := grounds(0)
+	if d, e := grounds(23 * time.Hour); d != firstDecision || e != firstEvidence {
+		t.Error("an unchanged posture was kept again within the day")
+	}
+	if d, e := grounds(25 * time.Hour); d == firstDecision || e == firstEvidence {
+		t.Error("after a day the grounds were not kept anew")
+	}
+}
+
 // An altered boot loader is caught, told once, and locked out; mended, the alert
 // ends and a person decides the rest.
 func TestAlteredBootLoader(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 type Store interface {
 	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
 	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
+	// Decision is a recorded decision, or fleet.ErrNotFound.
+	Decision(ctx context.Context, id string) (fleet.Decision, error)
 	Blob(ctx context.Context, digest string) ([]byte, error)
 	Alerts(ctx context.Context, f fleet.AlertFilter) ([]fleet.Alert, error)
 	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)

@@ -130,9 +130,19 @@ func (m *Manufacturer) RootsPEM() ([]byte, error) {
 	return all, nil
 }
 
-// run runs a program to its end; its error carries the last of its output.
+// run runs a program to its end; its error carries the last of its output. Where
+// it is ended early, so is what it started, and its temporary files go with it:
+// swtpm_setup runs a swtpm of its own.
 func run(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	temporary, err := os.MkdirTemp("", "tr")
+	if err != nil {
+		return fmt.Errorf("run %s: %w", name, err)
+	}
+	defer os.RemoveAll(temporary) // what is left of it is not ours to mend
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	endAsGroup(cmd)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("run %s: %w: %s", name, err, tail(out))
 	}

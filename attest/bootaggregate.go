@@ -3,6 +3,7 @@ package attest
 import (
 	"crypto/subtle"
 
+	"troth/attest/eventlog"
 	"troth/attest/ima"
 )
 
@@ -47,7 +48,7 @@ func aggregateSpans(algorithm string) []int {
 // aggregate hashes the quoted PCRs 0 to last of a bank; false where the quote
 // does not cover them all.
 func (a *appraisal) aggregate(bank string, last int) ([]byte, bool) {
-	h, ok := bankHash(bank)
+	h, ok := eventlog.HashOf(bank)
 	if !ok {
 		return nil, false
 	}

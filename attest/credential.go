@@ -2,6 +2,7 @@ package attest
 
 import (
 	"io"
+	"troth/attest/eventlog"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -59,7 +60,7 @@ func isName(name []byte) bool {
 	if len(name) < 2 {
 		return false
 	}
-	h, ok := bankHash(algorithmBank(tpm2.TPMAlgID(name[0])<<8 | tpm2.TPMAlgID(name[1])))
+	h, ok := eventlog.HashOf(algorithmBank(tpm2.TPMAlgID(name[0])<<8 | tpm2.TPMAlgID(name[1])))
 	return ok && len(name) == 2+h.Size()
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"slices"
 
+	"troth/attest/eventlog"
 	"troth/attest/ima"
 )
 
@@ -100,7 +101,7 @@ func (a *appraisal) deriveIMA(list *ima.List, values PCRs, hash crypto.Hash, dig
 // of a dynamic launch that never was, zeros for all others (PC Client Platform
 // TPM Profile, section 4.6).
 func resetValue(bank string, pcr int) Digest {
-	h, ok := bankHash(bank)
+	h, ok := eventlog.HashOf(bank)
 	if !ok {
 		return nil
 	}

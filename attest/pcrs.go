@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"troth/attest/eventlog"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -66,7 +67,7 @@ func (p PCRs) clone() PCRs {
 // whole says whether check has nothing to report, without sorting anything.
 func (p PCRs) whole() bool {
 	for bank, values := range p {
-		h, ok := bankHash(bank)
+		h, ok := eventlog.HashOf(bank)
 		if !ok {
 			return false
 		}
@@ -85,7 +86,7 @@ func (p PCRs) check() error {
 		return nil
 	}
 	for _, bank := range slices.Sorted(maps.Keys(p)) {
-		h, ok := bankHash(bank)
+		h, ok := eventlog.HashOf(bank)
 		if !ok {
 			return fmt.Errorf("unknown bank %.16q", bank)
 		}
@@ -187,20 +188,6 @@ func (s selection) digest(h crypto.Hash, values PCRs) []byte {
 		}
 	}
 	return d.Sum(nil)
-}
-
-func bankHash(bank string) (crypto.Hash, bool) {
-	switch bank {
-	case "sha1":
-		return crypto.SHA1, true
-	case "sha256":
-		return crypto.SHA256, true
-	case "sha384":
-		return crypto.SHA384, true
-	case "sha512":
-		return crypto.SHA512, true
-	}
-	return 0, false
 }
 
 func algorithmBank(a tpm2.TPMAlgID) string {

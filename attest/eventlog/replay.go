@@ -13,7 +13,7 @@ func (l *Log) Replay() map[string]map[int][]byte {
 }
 
 func (l *Log) replayBank(bank string) map[int][]byte {
-	h, ok := hashOf(bank)
+	h, ok := HashOf(bank)
 	if !ok {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (l *Log) replayBank(bank string) map[int][]byte {
 // and for PCR 0 the startup locality in the last byte (TPM 2.0 Library Part 1,
 // section "Initializing PCR"). It is nil for a bank this package cannot replay.
 func (l *Log) Initial(bank string, pcr int) []byte {
-	h, ok := hashOf(bank)
+	h, ok := HashOf(bank)
 	if !ok {
 		return nil
 	}

@@ -77,7 +77,7 @@ func (l *Log) readAgileHeader(r *reader) ([]algorithm, error) {
 			return nil, fmt.Errorf("digest algorithm 0x%04x is announced twice", a.id)
 		}
 		a.bank = bankOf(a.id)
-		if h, ok := hashOf(a.bank); a.size == 0 || (ok && h.Size() != a.size) {
+		if h, ok := HashOf(a.bank); a.size == 0 || (ok && h.Size() != a.size) {
 			return nil, fmt.Errorf("digest algorithm 0x%04x has size %d", a.id, a.size)
 		}
 		if a.bank != "" {
@@ -108,7 +108,9 @@ func bankOf(id uint16) string {
 	return ""
 }
 
-func hashOf(bank string) (crypto.Hash, bool) {
+// HashOf is the hash algorithm of a PCR bank; false for one that is not known
+// here. The banks are sha1, sha256, sha384 and sha512.
+func HashOf(bank string) (crypto.Hash, bool) {
 	switch bank {
 	case "sha1":
 		return crypto.SHA1, true
@@ -123,7 +125,7 @@ func hashOf(bank string) (crypto.Hash, bool) {
 }
 
 func sum(bank string, data []byte) []byte {
-	h, ok := hashOf(bank)
+	h, ok := HashOf(bank)
 	if !ok {
 		return nil
 	}

@@ -17,7 +17,7 @@ var deviceTable = newTable("devices", 1, `id name model labels lifecycle lifecyc
 
 var (
 	selectDevices = deviceTable.selects()
-	insertDevice  = deviceTable.insertAbsent()
+	insertDevice  = deviceTable.insertUnlessTaken()
 	swapDevice    = deviceTable.swap()
 )
 
@@ -50,15 +50,37 @@ func (w *writer) devices(c fleet.Change) error {
 		return cmp.Or(cmp.Compare(bit(b.Lifecycle == fleet.Retired), bit(a.Lifecycle == fleet.Retired)), cmp.Compare(a.ID, b.ID))
 	})
 	for _, d := range list {
-		query, revision := swapDevice, d.Revision
+		write := w.swapDevice
 		if d.Revision == 0 {
-			query, revision = insertDevice, 1
+			write = w.insertDevice
 		}
-		if err := w.must(query, deviceValues(d, revision)...); err != nil {
+		if err := write(d); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *writer) swapDevice(d fleet.Device) error {
+	return w.must(swapDevice, deviceValues(d, d.Revision)...)
+}
+
+// insertDevice asks afterwards which of the unique indexes refused a row: two
+// writers of one new device collide in its id and in its name, and a database
+// reports whichever it looked at first.
+func (w *writer) insertDevice(d fleet.Device) error {
+	n, err := w.exec(insertDevice, deviceValues(d, 1)...)
+	if err != nil || n > 0 {
+		return err
+	}
+	var exists bool
+	if err := w.tx.QueryRowContext(w.ctx, "SELECT EXISTS (SELECT 1 FROM devices WHERE id = $1)", string(d.ID)).Scan(&exists); err != nil {
+		return err
+	}
+	if exists {
+		return fleet.ErrConflict
+	}
+	return errNameTaken
 }
 
 // Device is the device with the id.

@@ -23,6 +23,8 @@ type failure struct {
 	name bool // duplicate: of a device's name
 }
 
+var errNameTaken = fleet.Errorf(fleet.Conflict, "name_taken", "another device that is not retired has this name")
+
 // wrap turns an error of the driver into one of the domain. An error of the
 // caller's own context passes through.
 func (s *Store) wrap(ctx context.Context, verb string, err error) error {
@@ -42,7 +44,7 @@ func (s *Store) wrap(ctx context.Context, verb string, err error) error {
 	f := s.dialect.classify(err)
 	switch {
 	case f.kind == duplicate && f.name:
-		return fleet.Because(err, fleet.Conflict, "name_taken", "another device that is not retired has this name")
+		return errNameTaken
 	case f.kind == duplicate:
 		return fleet.ErrConflict
 	case f.kind == away, s.closed.Load(), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone):

@@ -38,6 +38,12 @@ func (t table) insertAbsent() string {
 	return t.insert() + " ON CONFLICT (" + t.key() + ") DO NOTHING"
 }
 
+// insertUnlessTaken inserts nothing where any unique index, not the key's alone,
+// has the row already.
+func (t table) insertUnlessTaken() string {
+	return t.insert() + " ON CONFLICT DO NOTHING"
+}
+
 // upsert inserts, or replaces what the row of the same key holds in every
 // column but those kept.
 func (t table) upsert(kept ...string) string {

@@ -45,6 +45,12 @@ func testRevisions(t *testing.T, database Database) {
 			}
 		})
 	}
+	t.Run("creation", func(t *testing.T) {
+		// Both writers collide in the id and in the name; the answer is about the id.
+		for n := 100; n < 150; n++ {
+			raceOnce(t, s, other, fleet.Change{Devices: []fleet.Device{device(n)}})
+		}
+	})
 	t.Run("no update is lost", func(t *testing.T) { testNoLostUpdate(t, database) })
 	t.Run("opposite orders", func(t *testing.T) { testOppositeOrders(t, database) })
 }

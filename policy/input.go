@@ -44,48 +44,6 @@ type EKInput struct {
 	Problem      string `json:"problem"`      // code of why it is not verified (package attest/ek)
 }
 
-// AttestationInput is the result of appraising a device's evidence. What it
-// says counts only if Verified.
-type AttestationInput struct {
-	Verified   bool              `json:"verified"`
-	Problems   []string          `json:"problems"` // codes (package attest)
-	EventLog   EventLogInput     `json:"event_log"`
-	SecureBoot SecureBootInput   `json:"secure_boot"`
-	IMA        IMAInput          `json:"ima"`
-	Clock      ClockInput        `json:"clock"`
-	PCRs       map[string]string `json:"pcrs"` // SHA-256 bank: index to value, hexadecimal
-}
-
-// EventLogInput is the TCG event log's part of an appraisal.
-type EventLogInput struct {
-	Given           bool  `json:"given"`
-	Replayed        bool  `json:"replayed"` // it replays to the quoted values
-	UnexplainedPCRs []int `json:"unexplained_pcrs"`
-}
-
-// SecureBootInput is what the event log says of UEFI Secure Boot.
-type SecureBootInput struct {
-	Known   bool `json:"known"` // the log says something of it
-	Enabled bool `json:"enabled"`
-}
-
-// IMAInput is the IMA measurement list's part of an appraisal.
-type IMAInput struct {
-	Given      bool `json:"given"`
-	Replayed   bool `json:"replayed"`
-	Entries    int  `json:"entries"`
-	Violations int  `json:"violations"`
-}
-
-// ClockInput is the TPM's account of time (TPMS_CLOCK_INFO, TPM 2.0 Library
-// part 2, section 10.11.1).
-type ClockInput struct {
-	ResetCount   uint32 `json:"reset_count"`
-	RestartCount uint32 `json:"restart_count"`
-	Clock        uint64 `json:"clock"` // milliseconds; zero if not known
-	Safe         bool   `json:"safe"`
-}
-
 // FirmwareInput compares the proven firmware with what was published for the
 // device's model.
 type FirmwareInput struct {
@@ -247,21 +205,8 @@ func (d DeviceInput) normal() DeviceInput {
 	return d
 }
 
-func (a AttestationInput) normal() AttestationInput {
-	a.PCRs = filled(a.PCRs)
-	if a.Problems == nil {
-		a.Problems = []string{}
-	}
-	if a.EventLog.UnexplainedPCRs == nil {
-		a.EventLog.UnexplainedPCRs = []int{}
-	}
-	return a
-}
-
 func (f FirmwareInput) normal() FirmwareInput {
-	if f.Mismatches == nil {
-		f.Mismatches = []int{}
-	}
+	f.Mismatches = list(f.Mismatches)
 	return f
 }
 

@@ -7,6 +7,7 @@ package fleet
 type Change struct {
 	Devices       []Device
 	Posture       *Posture      // replaces the device's latest
+	Progress      *Progress     // likewise
 	Decisions     []Decision    // appended
 	Blobs         []Blob        // put if absent
 	Certificates  []Certificate // inserted, or moved forward from the state that Transition allows

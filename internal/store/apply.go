@@ -58,7 +58,7 @@ func (s *Store) Apply(ctx context.Context, c fleet.Change) error {
 // transactions do not wait for each other in a circle.
 func (w *writer) change(c fleet.Change) error {
 	for _, step := range []func(fleet.Change) error{
-		w.devices, w.posture, w.decisions, w.blobs, w.certificates, w.revocations,
+		w.devices, w.posture, w.progress, w.decisions, w.blobs, w.certificates, w.revocations,
 		w.alerts, w.rollout, w.members, w.manufacturers, w.tokens, w.events,
 	} {
 		if err := step(c); err != nil {

@@ -147,7 +147,7 @@ func TestReleasedMigrationsNeverChange(t *testing.T) {
 
 // tables are in an order in which their rows can be inserted.
 var tables = []string{
-	"devices", "postures", "decisions", "blobs", "enrollments", "certificates", "manufacturers",
+	"devices", "postures", "progress", "decisions", "blobs", "enrollments", "certificates", "manufacturers",
 	"tokens", "alerts", "rollouts", "members", "events",
 }
 
@@ -221,7 +221,7 @@ func loadRows(t *testing.T, db *sql.DB, path string) {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
-		if len(content[table]) == 0 {
+		if rows, released := content[table]; released && len(rows) == 0 {
 			t.Errorf("%s has no rows of table %s", path, table)
 		}
 		for _, record := range content[table] {

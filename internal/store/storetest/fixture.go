@@ -71,6 +71,8 @@ func wholeChange() fleet.Change {
 	changed, posture := device(1), fill[fleet.Posture](20)
 	changed.Revision, changed.Lifecycle = 1, fleet.Quarantined
 	posture.Device = id(1)
+	progress := fill[fleet.Progress](24)
+	progress.Device = id(1)
 	issued := certificate("cert-new", id(1))
 	issued.State, issued.Serial, issued.EndedAt = fleet.CertificateIssued, "02", epoch
 	resolved := alert("alert-old", string(id(1)), "silent").Resolve(epoch)
@@ -83,7 +85,7 @@ func wholeChange() fleet.Change {
 	event := fill[fleet.Event](22)
 	event.Subject = string(id(1))
 	return fleet.Change{
-		Devices: []fleet.Device{device(2), changed}, Posture: &posture, Decisions: []fleet.Decision{decision},
+		Devices: []fleet.Device{device(2), changed}, Posture: &posture, Progress: &progress, Decisions: []fleet.Decision{decision},
 		Blobs: []fleet.Blob{blob("one"), blob("two")}, Certificates: []fleet.Certificate{issued, certificate("cert-next", id(2))},
 		RevokeOthers: &issued, RevokeAll: id(1),
 		Alerts:  []fleet.Alert{alert("alert-new", string(id(1)), "silent"), resolved},
@@ -98,6 +100,7 @@ func wholeChange() fleet.Change {
 type contents struct {
 	Devices       []fleet.Device
 	Postures      map[fleet.DeviceID]fleet.Posture
+	Progress      []fleet.Progress
 	Decisions     []fleet.Decision
 	Blobs         []bool
 	Certificates  [][]fleet.Certificate
@@ -128,6 +131,9 @@ func read(t testing.TB, s *store.Store) contents {
 	}
 	for _, d := range []fleet.DeviceID{id(1), id(2)} {
 		c.Certificates = append(c.Certificates, get[[]fleet.Certificate](t)(s.Certificates(ctx, d)))
+		if p, err := s.Progress(ctx, d); !fleet.IsKind(err, fleet.NotFound) {
+			c.Progress = append(c.Progress, get[fleet.Progress](t)(p, err))
+		}
 	}
 	return c
 }

@@ -26,6 +26,8 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 	note("Posture", err)
 	_, err = s.Postures(ctx, []fleet.DeviceID{id(1)})
 	note("Postures", err)
+	_, err = s.Progress(ctx, id(1))
+	note("Progress", err)
 	_, err = s.Decision(ctx, "d")
 	note("Decision", err)
 	_, err = s.Decisions(ctx, id(1), 3)

@@ -35,6 +35,13 @@ func testRoundTrip(t *testing.T, database Database) {
 			}
 		}
 	})
+	t.Run("progress", func(t *testing.T) {
+		for _, p := range []fleet.Progress{fill[fleet.Progress](7), {}, fill[fleet.Progress](8)} {
+			p.Device = id(1)
+			apply(t, s, fleet.Change{Progress: &p})
+			same(t, "progress", get[fleet.Progress](t)(s.Progress(ctx, id(1))), p)
+		}
+	})
 	t.Run("decision", func(t *testing.T) {
 		for _, d := range []fleet.Decision{fill[fleet.Decision](5), {ID: "bare"}} {
 			apply(t, s, fleet.Change{Decisions: []fleet.Decision{d}})

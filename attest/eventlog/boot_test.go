@@ -277,3 +277,24 @@ func FuzzDevicePath(f *testing.F) {
 		}
 	})
 }
+
+// GRUB of RHEL 8 writes its labels without a colon, and hashes the NUL of a
+// command, but not that of a kernel command line.
+func TestOlderGRUB(t *testing.T) {
+	f := factsOf(t, append(separators(),
+		entry{8, eventlog.IPL, "set root=hd1,gpt2\x00", "grub_cmd set root=hd1,gpt2\x00"},
+		entry{8, eventlog.IPL, "[ -f a: b ]", "grub_cmd [ -f a: b ]\x00"},
+		entry{8, eventlog.IPL, "something else", "grub_cmd insmod xfs\x00"},
+		entry{8, eventlog.IPL, "/vmlinuz ro", "grub_kernel_cmdline /vmlinuz ro\x00"})...)
+	want := []eventlog.Command{
+		{Sequence: 9, Label: "grub_cmd", Text: "set root=hd1,gpt2", Verified: true},
+		{Sequence: 10, Label: "grub_cmd", Text: "[ -f a: b ]", Verified: true},
+		{Sequence: 11, Label: "grub_cmd", Text: "insmod xfs"},
+	}
+	if f.Boot == nil || !slices.Equal(f.Boot.Commands, want) {
+		t.Errorf("commands %+v", f.Boot)
+	}
+	if l := f.CommandLines; len(l) != 1 || l[0].Text != "/vmlinuz ro" || !l[0].Verified {
+		t.Errorf("command lines %+v", l)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"encoding/binary"
+	"strings"
 )
 
 // Recomputed says whether the event's digests are the hash of its data, or of
@@ -81,14 +82,31 @@ func authorityPreimages(data []byte) [][]byte {
 }
 
 // iplPreimages knows systemd-stub, which hashes the whole text, and GRUB, which
-// logs "label: text" with a NUL and hashes the text alone.
+// logs a label with the text and a NUL and hashes the text alone; GRUB of RHEL 8
+// hashes the NUL of a command too.
 func iplPreimages(data []byte) [][]byte {
 	text := bytes.TrimRight(data, "\x00")
 	out := [][]byte{data, text}
-	if _, rest, ok := bytes.Cut(text, []byte(": ")); ok {
-		out = append(out, rest)
+	if _, rest, ok := grubText(string(text)); ok {
+		out = append(out, []byte(rest), data[len(text)-len(rest):])
 	}
 	return out
+}
+
+// grubText splits what GRUB logs: "label: text", or "grub_cmd text" and
+// "grub_kernel_cmdline text" before GRUB 2.04 had measurements of its own.
+func grubText(logged string) (label, rest string, ok bool) {
+	for _, old := range []string{"grub_cmd", "grub_kernel_cmdline"} {
+		if rest, ok = strings.CutPrefix(logged, old+" "); ok {
+			return old, rest, true
+		}
+	}
+	return strings.Cut(logged, ": ")
+}
+
+// isKernelCommandLine says whether it is the label that GRUB gives one.
+func isKernelCommandLine(label string) bool {
+	return label == "kernel_cmdline" || label == "grub_kernel_cmdline"
 }
 
 // taggedEvent reads a TCG_PCClientTaggedEvent (PFP section 10.4.2.1): its id and

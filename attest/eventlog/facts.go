@@ -169,9 +169,9 @@ func (b *factBuilder) commandLine(e Event) {
 			c.Text = t
 		}
 	case IPL:
-		label, rest, labelled := strings.Cut(text(e.Data), ": ")
+		label, rest, labelled := grubText(text(e.Data))
 		switch {
-		case labelled && e.PCR == 8 && label == "kernel_cmdline":
+		case labelled && e.PCR == 8 && isKernelCommandLine(label):
 			c.Text = rest
 		case e.PCR == 12 && c.Verified: // systemd-stub: the text itself
 			c.Text = text(e.Data)

@@ -1,7 +1,5 @@
 package eventlog
 
-import "strings"
-
 // Tags of events in EV_EVENT_TAG: the Linux EFI stub's, then systemd's.
 const (
 	eventTagInitrd      = 0x8f3b22ec
@@ -59,8 +57,8 @@ func (b *factBuilder) ipl(e Event) {
 	t := text(e.Data)
 	switch e.PCR {
 	case 8:
-		label, rest, labelled := strings.Cut(t, ": ")
-		if labelled && label != "kernel_cmdline" {
+		label, rest, labelled := grubText(t)
+		if labelled && !isKernelCommandLine(label) {
 			b.boot().Commands = append(b.boot().Commands, Command{Sequence: e.Sequence, Label: label, Text: rest,
 				Verified: e.Recomputed(b.covered[e.PCR])})
 		}

@@ -20,14 +20,14 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ek attest/ek/template attest/eventlog attest/ima attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/eventlog attest/ima attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
 const testSupport = "attest/attesttest ca/catest"
 
 // services hold one use case each. None knows another, the store, or HTTP.
-const services = "internal/access internal/alert internal/audit internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/rollout"
+const services = "internal/access internal/alert internal/audit internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/result internal/rollout"
 
 // ground is what services stand on besides the capabilities.
 const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile"
@@ -41,6 +41,7 @@ const all = "*"
 // imports are free.
 var allowed = map[string]string{
 	"attest":             "attest/ek attest/eventlog attest/ima",
+	"attest/ear":         "",
 	"attest/ek":          "attest/ek/template",
 	"attest/ek/template": "", // what both a device and its verifier make the EK from
 	"attest/eventlog":    "",
@@ -68,6 +69,7 @@ var allowed = map[string]string{
 	"internal/operator": ground + " " + capabilities,
 	"internal/posture":  ground + " " + capabilities,
 	"internal/report":   ground + " " + capabilities,
+	"internal/result":   ground + " " + capabilities,
 	"internal/rollout":  ground + " " + capabilities,
 	"internal/store":    "internal/fleet",
 	"internal/api":      "internal/fleet",
@@ -75,7 +77,7 @@ var allowed = map[string]string{
 	"internal/web":      "internal/fleet " + services,
 	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
-	"internal/cli":      "internal/atomicfile attest attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
+	"internal/cli":      "internal/atomicfile attest attest/ear attest/ek attest/eventlog attest/ima attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
 	"internal/server":   all,
 
 	"cmd/trothd":      "internal/server internal/version",
@@ -93,7 +95,7 @@ var allowed = map[string]string{
 }
 
 // pure packages turn bytes into answers: no file, network, process or database.
-const pure = "attest attest/ek attest/eventlog attest/ima policy policies ca internal/fleet"
+const pure = "attest attest/ear attest/ek attest/eventlog attest/ima policy policies ca internal/fleet"
 
 // reaching are the packages through which a pure package would reach outside.
 const reaching = "os os/exec net net/http database/sql syscall"

@@ -33,7 +33,7 @@ test: ## Run all tests on real swtpm, PostgreSQL and Vault; the last line counts
 	@$(MAKE) --no-print-directory vault
 	@go build -o $(TOOLS)/testrun ./tools/testrun
 	@TROTH_REQUIRE=1 $(TOOLS)/testrun -summary .cache/test-summary \
-	  .,./attest/...,./policy/...,./policies/...,./tuf/...,./ca/... ./... -- -timeout=20m $(TESTFLAGS)
+	  .,./attest/...,./policy/...,./policies/...,./tuf/...,./ca/... test/differential:./... ./... -- -timeout=20m $(TESTFLAGS)
 
 race: ## Run all tests under the race detector (needs a C compiler)
 	@tools/setup.sh test
@@ -54,7 +54,7 @@ SCRIPTS = .ci/run $(shell find tools internal -name '*.sh')
 
 lint: $(TOOLS)/golangci-lint ## Check format, vet, staticcheck, golangci-lint and shell scripts
 	@echo "gofmt"; test -z "$$(gofmt -l $$(find . -name '*.go' -not -path './.cache/*') | tee /dev/stderr)"
-	@echo "go vet"; go vet ./...
+	@echo "go vet"; go vet ./... && cd test/differential && go vet ./...
 	@echo "staticcheck"; $(TOOLS)/staticcheck ./...
 	@echo "golangci-lint"; GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(TOOLS)/golangci-lint run ./...
 	@if command -v shellcheck >/dev/null; then echo "shellcheck"; shellcheck -x $(SCRIPTS); \

@@ -59,7 +59,7 @@ var allowed = map[string]string{
 
 	"internal/fleet":    "",
 	"internal/nonce":    "internal/fleet",
-	"internal/evidence": "attest policy internal/fleet",
+	"internal/evidence": "attest attest/eventlog policy internal/fleet", // the log's facts have the log's types
 	"internal/access":   ground + " " + capabilities,
 	"internal/alert":    ground + " " + capabilities,
 	"internal/audit":    ground + " " + capabilities,
@@ -218,6 +218,19 @@ func TestAgentLinksNoServer(t *testing.T) {
 		for _, f := range forbidden {
 			if p.ImportPath == f || strings.HasPrefix(p.ImportPath, strings.TrimSuffix(f, "/")+"/") {
 				t.Errorf("troth-agent links %s", p.ImportPath)
+			}
+		}
+	}
+}
+
+// TestSecondOpinionsAreNotLinked: other people's verifiers are what ours is
+// compared with, in a module of its own (test/differential). No package of this
+// module may depend on them, so no program can link them.
+func TestSecondOpinionsAreNotLinked(t *testing.T) {
+	for _, p := range list(t, "-deps", "-test", "./...") {
+		for _, other := range []string{"github.com/google/go-attestation", "github.com/google/go-tpm-tools", "github.com/google/go-eventlog"} {
+			if p.ImportPath == other || strings.HasPrefix(p.ImportPath, other+"/") {
+				t.Errorf("%s is linked", p.ImportPath)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,8 +29,14 @@ type goTest struct {
 // and does not stop the next.
 func (g goTest) runGroups(ctx context.Context, groups []string) {
 	seen := map[string]bool{}
+	top := g.dir
 	for _, group := range groups {
-		packages, err := g.list(ctx, strings.Split(group, ","))
+		patterns := group
+		g.dir = top
+		if dir, rest, nested := strings.Cut(group, ":"); nested {
+			g.dir, patterns = filepath.Join(top, dir), rest
+		}
+		packages, err := g.list(ctx, strings.Split(patterns, ","))
 		if err != nil {
 			g.tally.broken(group, err.Error())
 			continue

@@ -3,8 +3,9 @@
 //
 //	testrun [-summary FILE] GROUP... [-- GO-TEST-FLAGS]
 //
-// A group is a comma-separated list of package patterns. Groups run one after
-// the other; a package runs once, in the first group that names it. Output is
+// A group is a comma-separated list of package patterns, after "DIRECTORY:" where
+// they are those of a module in another directory. Groups run one after the
+// other; a package runs once, in the first group that names it. Output is
 // one line a package and the whole output of failing tests. The last line is
 // exactly
 //

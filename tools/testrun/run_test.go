@@ -85,6 +85,22 @@ func TestSuccessExitsZero(t *testing.T) {
 	}
 }
 
+// TestOtherModule counts the tests of a module in a directory below, which no
+// pattern of the main module reaches.
+func TestOtherModule(t *testing.T) {
+	const test = "import \"testing\"\nfunc TestA(t *testing.T) {}\n"
+	dir := module(t, map[string]string{
+		"a_test.go": "package m\n" + test, "nested/go.mod": "module n\n\ngo 1.26\n", "nested/b/b_test.go": "package b\n" + test,
+	})
+	status, out := runIn(t, dir, "nested:./...", "./...")
+	if status != 0 || !strings.HasSuffix(out, "\n2 passed, 0 failed, 0 skipped\n") || !strings.Contains(out, "n/b") {
+		t.Errorf("status %d:\n%s", status, out)
+	}
+	if status, out = runIn(t, dir, "nowhere:./...", "./..."); status != 1 || !strings.HasSuffix(out, "\n1 passed, 1 failed, 0 skipped\n") {
+		t.Errorf("a directory that is not there: status %d:\n%s", status, out)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	dir := module(t, map[string]string{"a_test.go": "package m\nimport \"testing\"\nfunc TestA(t *testing.T) {}\n"})
 	tests := []struct {

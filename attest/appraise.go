@@ -166,6 +166,7 @@ func (a *appraisal) values(attested attestation, hash crypto.Hash) bool {
 	if !a.failed {
 		clock := attested.clock
 		a.result.Clock = &clock
+		a.result.ClockProblems = CompareClock(a.want.LastClock, clock)
 	}
 	return true
 }

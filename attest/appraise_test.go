@@ -59,8 +59,15 @@ func TestAppraiseWithoutLogs(t *testing.T) {
 	e.EventLog, e.IMA = nil, nil
 	r := attest.Appraise(e, d.want())
 	accepted(t, r)
-	if r.EventLog != nil || r.IMA != nil || r.SecureBoot != nil {
+	if r.IMA != nil || r.SecureBoot != nil {
 		t.Errorf("facts without logs: %+v", r)
+	}
+	// A missing log is not a log that agrees.
+	if l := r.EventLog; l == nil || l.Given || l.Replayed || l.Events != 0 || !slices.Equal(l.UnexplainedPCRs, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}) {
+		t.Errorf("event log %+v", l)
+	}
+	if got := codes(r, attest.SeverityWarning); !slices.Equal(got, []string{attest.CodeUnexplainedPCR}) {
+		t.Errorf("warnings %v", got)
 	}
 }
 

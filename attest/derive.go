@@ -39,6 +39,9 @@ func (a *appraisal) derive(hash crypto.Hash, digest []byte) bool {
 			}
 		}
 	}
+	if !a.deriveUserspace(values) {
+		return false
+	}
 	if a.evidence.IMA != nil {
 		list, err := a.parsedList()
 		if err != nil {
@@ -58,6 +61,27 @@ func (a *appraisal) derive(hash crypto.Hash, digest []byte) bool {
 		}
 	}
 	a.evidence.PCRs = values
+	return true
+}
+
+// deriveUserspace extends values by all of the userspace log: one that runs ahead
+// of the quote needs the values.
+func (a *appraisal) deriveUserspace(values PCRs) bool {
+	if a.evidence.UserspaceLog == nil {
+		return true
+	}
+	records, err := eventlog.ParseUserspace(a.evidence.UserspaceLog)
+	if err != nil {
+		a.fail(CodeUserspaceLogMalformed, "%v", err)
+		return false
+	}
+	for _, r := range records {
+		for bank := range values {
+			if value, quoted := values[bank][r.PCR]; quoted && r.Digests[bank] != nil {
+				values[bank][r.PCR] = r.Extend(nil, bank, value)
+			}
+		}
+	}
 	return true
 }
 

@@ -22,6 +22,10 @@ type Evidence struct {
 	PCRs PCRs
 	// EventLog is the firmware's log, at most eventlog.MaxSize; nil: none given.
 	EventLog []byte
+	// UserspaceLog is what systemd measured after the firmware had ended, as in
+	// /run/log/systemd/tpm2-measure.log, at most eventlog.MaxUserspaceSize; nil:
+	// none given. It continues the event log and may run ahead of the quote.
+	UserspaceLog []byte
 	// IMA is the ASCII or binary runtime measurement list, at most ima.MaxSize;
 	// nil: none given.
 	IMA []byte
@@ -48,22 +52,6 @@ type Expectation struct {
 	// shared by all devices.
 	IMAAllow *ima.AllowList
 	IMAKeys  *ima.Keyring
-	// IMAFiles, where it is not nil, chooses what may run by the PCR values, in
-	// place of IMAAllow and IMAKeys: which release a device runs is known only from
-	// them. It is called at most once, with values that the quote covers, and where
-	// nothing failed before.
-	IMAFiles func(PCRs) IMAFiles
-	// LastClock is the one that was quoted last under the same key; zero: none.
-	LastClock Clock
-}
-
-// IMAFiles is what may run, under a name.
-type IMAFiles struct {
-	// ID names the content of Allow and Keys: where it differs from that which
-	// judged a list's beginning, the beginning must be judged anew.
-	ID    string
-	Allow *ima.AllowList
-	Keys  *ima.Keyring // both nil: nothing is judged
 }
 
 // Result is the outcome of an appraisal.
@@ -74,24 +62,21 @@ type Result struct {
 	// PCRs are the values that the signature covers; empty until it is verified
 	// that it does.
 	PCRs PCRs `json:"pcrs"`
-	// EventLog is present where a log was given and the quote holds.
+	// EventLog is present where the quote holds and a log was given, or none was
+	// and quoted PCRs that a log would explain are extended.
 	EventLog *EventLogResult `json:"event_log,omitempty"`
 	// SecureBoot is present where the log tells it, from a quoted PCR 7.
 	SecureBoot *SecureBoot `json:"secure_boot,omitempty"`
+	// UserspaceLog is present where one was given and the quote holds.
+	UserspaceLog *UserspaceResult `json:"userspace_log,omitempty"`
 	// IMA is present where a list was given and the quote holds.
 	IMA *IMAResult `json:"ima,omitempty"`
 	// Clock is present where the quote holds.
 	Clock *Clock `json:"clock,omitempty"`
-	// ClockProblems are those of CompareClock with Expectation.LastClock: facts for
-	// policy, which do not touch Verified.
-	ClockProblems []Problem `json:"clock_problems,omitempty"`
 	// IMAUnknown lists the first 16 of IMAResult.Unknown.
 	IMAUnknown []UnknownFile `json:"ima_unknown,omitempty"`
-	// IMACovered is how many bytes of Evidence.IMA the quoted PCR 10 covers: what
-	// follows is sent again by a list that continues IMAState.
-	IMACovered int `json:"-"`
 	// IMAState is what a later appraisal of the rest of the list may begin with;
-	// nil unless the evidence is verified and has an IMA list that can be continued.
+	// nil unless the evidence is verified and has an IMA list.
 	IMAState *IMAState `json:"-"`
 }
 
@@ -106,12 +91,14 @@ func (r Result) Err() error {
 
 // EventLogResult says how the event log fits the quote, and what it tells.
 type EventLogResult struct {
-	Events int `json:"events"`
+	// Given: there is a log. A missing log is not a log that agrees.
+	Given  bool `json:"given"`
+	Events int  `json:"events"`
 	// Replayed: every quoted PCR that the log covers replays to its quoted value.
 	Replayed bool `json:"replayed"`
 	// UnexplainedPCRs lists quoted PCRs of 0 to 9 and 11 to 15 that no event
-	// covers and that are not at their reset value. One of 0 to 7 is an error:
-	// only firmware extends them, and it logs what it extends.
+	// covers and that are not at their reset value. One of 0 to 7 is an error where
+	// a log was given: only firmware extends them, and it logs what it extends.
 	UnexplainedPCRs []int `json:"unexplained_pcrs"`
 	// BootLoaders, CommandLines, SCRTMVersion and Boot come only from PCRs that
 	// the quote covers, the log replays to, and that have no finding.
@@ -138,10 +125,9 @@ type IMAResult struct {
 	// BootAggregate says whether the list's first entry is the hash of the quoted
 	// PCRs that the firmware and the boot loader measured into.
 	BootAggregate BootAggregate `json:"boot_aggregate,omitempty"`
-	// Unknown counts, among Entries, what nothing in the expectation vouches for.
+	// Unknown counts the entries, of those that this list newly covers, that
+	// neither Expectation.IMAAllow nor Expectation.IMAKeys vouches for.
 	Unknown int `json:"unknown,omitempty"`
-	// JudgedBy is the ID of the IMAFiles that judged Entries.
-	JudgedBy string `json:"judged_by,omitempty"`
 }
 
 // BootAggregate is the outcome of comparing IMA's boot_aggregate.

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"errors"
-	"slices"
 
 	"troth/attest/ima"
 )
@@ -10,12 +9,9 @@ import (
 // maxUnknownListed bounds Result.IMAUnknown; IMAResult.Unknown counts them all.
 const maxUnknownListed = 16
 
-// maxUnknownName bounds UnknownFile.Name, in bytes.
-const maxUnknownName = 256
-
 // UnknownFile is a measurement that nothing vouches for.
 type UnknownFile struct {
-	Name      string `json:"name"` // hostile text, at most 256 bytes of it
+	Name      string `json:"name"` // hostile text
 	Algorithm string `json:"algorithm"`
 	Digest    Digest `json:"digest"`
 	// Reason: "violation", "bad_signature" (signed, and it does not verify) or
@@ -27,58 +23,37 @@ type UnknownFile struct {
 // entry is known if the allow-list has its digest or a key of the keyring signed
 // it. boot_aggregate is compared with the PCRs instead.
 func (a *appraisal) files(list *ima.List, covered int) {
-	if a.failed {
+	if a.want.IMAAllow == nil && a.want.IMAKeys == nil {
 		return
 	}
-	by := IMAFiles{Allow: a.want.IMAAllow, Keys: a.want.IMAKeys}
-	if a.want.IMAFiles != nil {
-		by = a.want.IMAFiles(a.evidence.PCRs.clone())
-	}
-	if by.Allow == nil && by.Keys == nil {
-		return
-	}
-	first := true
-	if from := a.evidence.IMAFrom; from != nil && from.Entries > 0 {
-		if from.JudgedBy != by.ID {
-			a.fail(CodeIMAJudged, "what the IMA list continues was judged by other files: the whole list is needed")
-			return
-		}
-		first = false
-		a.result.IMA.Unknown, a.result.IMAUnknown = from.Unknown, slices.Clone(from.UnknownFiles)
-	}
-	a.result.IMA.JudgedBy = by.ID
 	for i := range list.Entries[:covered] {
 		e := &list.Entries[i]
-		if first && i == 0 && e.Name == "boot_aggregate" {
+		if e.Name == "boot_aggregate" && i == 0 && a.evidence.IMAFrom == nil {
 			continue
 		}
-		if reason := by.unknown(e); reason != "" {
-			a.unknown(e, reason)
+		reason := a.unknown(e)
+		if reason == "" {
+			continue
 		}
-	}
-}
-
-func (a *appraisal) unknown(e *ima.Entry, reason string) {
-	a.result.IMA.Unknown++
-	if len(a.result.IMAUnknown) < maxUnknownListed {
-		a.result.IMAUnknown = append(a.result.IMAUnknown, UnknownFile{
-			Name: e.Name[:min(len(e.Name), maxUnknownName)], Algorithm: e.Algorithm, Digest: e.Digest, Reason: reason,
-		})
+		a.result.IMA.Unknown++
+		if len(a.result.IMAUnknown) < maxUnknownListed {
+			a.result.IMAUnknown = append(a.result.IMAUnknown, UnknownFile{Name: e.Name, Algorithm: e.Algorithm, Digest: e.Digest, Reason: reason})
+		}
 	}
 }
 
 // unknown says why nothing vouches for an entry; empty where something does.
-func (f IMAFiles) unknown(e *ima.Entry) string {
+func (a *appraisal) unknown(e *ima.Entry) string {
 	if e.Violation {
 		return "violation"
 	}
-	if f.Allow != nil && f.Allow.Allows(e) {
+	if a.want.IMAAllow != nil && a.want.IMAAllow.Allows(e) {
 		return ""
 	}
-	if f.Keys == nil || len(e.Signature) == 0 {
+	if a.want.IMAKeys == nil || len(e.Signature) == 0 {
 		return "not_allowed"
 	}
-	switch err := f.Keys.Verify(e); {
+	switch err := a.want.IMAKeys.Verify(e); {
 	case err == nil:
 		return ""
 	case errors.Is(err, ima.ErrSignature):

@@ -2,7 +2,9 @@ package attest
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"strings"
 
 	"troth/attest/eventlog"
 	"troth/attest/ima"
@@ -14,8 +16,13 @@ const maxListed = 16
 // logs appraises the logs that were given against quoted PCR values.
 func (a *appraisal) logs() {
 	var replay map[string]map[int][]byte
-	if a.evidence.EventLog != nil {
+	switch {
+	case a.evidence.EventLog != nil:
 		replay = a.eventLog()
+	case a.evidence.UserspaceLog != nil:
+		a.fail(CodeUserspaceLogMismatch, "a userspace log continues an event log, and none is given")
+	default:
+		a.noEventLog()
 	}
 	if a.evidence.IMA != nil {
 		a.ima(replay)
@@ -44,18 +51,24 @@ func (a *appraisal) eventLog() map[string]map[int][]byte {
 	log, err := a.parsedLog()
 	if err != nil {
 		a.fail(CodeEventLogMalformed, "%v", err)
-		a.result.EventLog = &EventLogResult{UnexplainedPCRs: []int{}}
+		a.result.EventLog = &EventLogResult{Given: true, UnexplainedPCRs: []int{}}
 		return nil
 	}
-	out := &EventLogResult{Events: len(log.Events), UnexplainedPCRs: []int{}}
+	out := &EventLogResult{Given: true, Events: len(log.Events), UnexplainedPCRs: []int{}}
 	a.result.EventLog = out
 	replay := log.Replay()
+	if a.evidence.UserspaceLog != nil && !a.userspace(log, replay) {
+		return replay
+	}
 	covered, agrees := a.compare(log, replay)
 	if !a.explains(log, covered) || !agrees {
 		return replay
 	}
 	out.Replayed = true
-	out.UnexplainedPCRs = a.unexplained(log, replay)
+	out.UnexplainedPCRs = a.unexplained(func(bank string, pcr int) bool {
+		_, explained := replay[bank][pcr]
+		return explained || bytes.Equal(a.evidence.PCRs[bank][pcr], log.Initial(bank, pcr))
+	})
 	for _, pcr := range out.UnexplainedPCRs {
 		say := a.warn
 		if pcr <= 7 {
@@ -90,7 +103,7 @@ func (a *appraisal) compare(log *eventlog.Log, replay map[string]map[int][]byte)
 				// The IMA list continues from here.
 			case !bytes.Equal(value, a.evidence.PCRs[b.bank][pcr]):
 				agrees = false
-				a.fail(CodeEventLogMismatch, "the event log does not replay to PCR %d of bank %s", pcr, b.bank)
+				a.fail(CodeEventLogMismatch, "the event log does not replay to PCR %d of bank %s%s", pcr, b.bank, a.userspaceHint(pcr))
 			default:
 				covered[pcr] = append(covered[pcr], b.bank)
 			}
@@ -115,19 +128,28 @@ func (a *appraisal) explains(log *eventlog.Log, covered eventlog.Coverage) bool 
 	return false
 }
 
-// unexplained lists the quoted PCRs, of those that firmware and boot loader own,
-// that no event covers and that are not at their reset value.
-func (a *appraisal) unexplained(log *eventlog.Log, replay map[string]map[int][]byte) []int {
+// noEventLog says which quoted PCRs were extended though no log tells by what: a
+// fact for policy. Where there is no log there may have been none: a kernel that
+// was started past its EFI stub has none to give.
+func (a *appraisal) noEventLog() {
+	pcrs := a.unexplained(func(bank string, pcr int) bool {
+		return bytes.Equal(a.evidence.PCRs[bank][pcr], resetValue(bank, pcr))
+	})
+	if len(pcrs) == 0 {
+		return
+	}
+	a.result.EventLog = &EventLogResult{UnexplainedPCRs: pcrs}
+	a.warn(CodeUnexplainedPCR, "no event log is given, so nothing explains the values of PCR %s",
+		strings.ReplaceAll(strings.Trim(fmt.Sprint(pcrs), "[]"), " ", ", "))
+}
+
+// unexplained lists the quoted PCRs, of those that firmware, boot loader and
+// operating system own, that explained says nothing for.
+func (a *appraisal) unexplained(explained func(bank string, pcr int) bool) []int {
 	out := []int{}
 	for _, b := range a.selection {
 		for _, pcr := range b.indexes {
-			if pcr == ima.PCR || pcr > 15 || slices.Contains(out, pcr) {
-				continue
-			}
-			if _, explained := replay[b.bank][pcr]; explained {
-				continue
-			}
-			if !bytes.Equal(a.evidence.PCRs[b.bank][pcr], log.Initial(b.bank, pcr)) {
+			if pcr != ima.PCR && pcr <= 15 && !slices.Contains(out, pcr) && !explained(b.bank, pcr) {
 				out = append(out, pcr)
 			}
 		}
@@ -176,15 +198,12 @@ func findingCode(k eventlog.Kind) string {
 func (a *appraisal) ima(replay map[string]map[int][]byte) {
 	out := &IMAResult{}
 	a.result.IMA = out
-	if !a.continues() {
-		return
-	}
 	list, err := a.parsedList()
 	if err != nil {
 		a.fail(CodeIMAMalformed, "%v", err)
 		return
 	}
-	if !a.joins(list) {
+	if !a.continues() {
 		return
 	}
 	banks, total := 0, IMAResult{}
@@ -211,11 +230,11 @@ func (a *appraisal) ima(replay map[string]map[int][]byte) {
 		return
 	}
 	*out = total
-	a.result.IMACovered = list.Size(total.Entries)
-	if from := a.evidence.IMAFrom; from == nil || from.Entries == 0 {
-		out.BootAggregate = a.bootAggregate(list)
-	} else {
-		out.Entries, out.Violations, out.BootAggregate = from.Entries+total.Entries, from.Violations+total.Violations, from.BootAggregate
-	}
 	a.files(list, total.Entries)
+	from := a.evidence.IMAFrom
+	if from == nil || from.Entries == 0 {
+		out.BootAggregate = a.bootAggregate(list)
+		return
+	}
+	out.Entries, out.Violations, out.BootAggregate = from.Entries+total.Entries, from.Violations+total.Violations, from.BootAggregate
 }

@@ -102,8 +102,15 @@ const (
 	CodeSeparatorInvalid = "separator_invalid"
 	// CodeEventOutOfPlace: an event type is unknown or not allowed in its PCR, which yields no facts. A warning.
 	CodeEventOutOfPlace = "event_out_of_place"
-	// CodeUnexplainedPCR: no event explains a quoted PCR that is not at its reset value. An error for PCR 0 to 7, a warning for others.
+	// CodeUnexplainedPCR: no event explains a quoted PCR that is not at its reset value. An error for PCR 0 to 7, a warning for others and where no event log was given.
 	CodeUnexplainedPCR = "unexplained_pcr"
+
+	// CodeUserspaceLogMalformed: the userspace log does not parse, or measures into a PCR that is the firmware's or IMA's.
+	CodeUserspaceLogMalformed = "userspace_log_malformed"
+	// CodeUserspaceLogMismatch: no beginning of the userspace log, after the event log, leads to the quoted PCRs.
+	CodeUserspaceLogMismatch = "userspace_log_mismatch"
+	// CodeUserspaceLogData: a digest of the userspace log is not the hash of its text, in a PCR where nothing secret is measured.
+	CodeUserspaceLogData = "userspace_log_data_mismatch"
 
 	// CodeIMAMalformed: the IMA list does not parse, or a template hash does not hold.
 	CodeIMAMalformed = "ima_malformed"
@@ -111,10 +118,8 @@ const (
 	CodeIMANotQuoted = "ima_not_quoted"
 	// CodeIMAMismatch: no prefix of the IMA list leads to the quoted PCR 10.
 	CodeIMAMismatch = "ima_mismatch"
-	// CodeIMAState: the IMA list is said to continue another boot's, one of another form, or a state without the quoted banks.
+	// CodeIMAState: the IMA list is said to continue another boot's, or a state without the quoted banks.
 	CodeIMAState = "ima_state"
-	// CodeIMAJudged: the beginning of the IMA list was judged by other files than those that the verifier now expects.
-	CodeIMAJudged = "ima_judged"
 	// CodeIMABootAggregate: the list's boot_aggregate is not that of the quoted PCRs. A warning where it is missing.
 	CodeIMABootAggregate = "ima_boot_aggregate"
 	// CodeIMASHA1Padded: the kernel extended padded SHA-1 digests into a stronger bank. A warning.

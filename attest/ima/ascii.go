@@ -7,29 +7,24 @@ import (
 	"strconv"
 )
 
-// parseASCII reads ascii_runtime_measurements, at most n entries.
-func parseASCII(list []byte, n int) (List, error) {
-	l := List{Form: FormASCII}
-	// Else the last entry of a list that this one continues would not end there.
-	if !beginsEntry(list) {
-		return l, errNoEntry
-	}
+// parseASCII reads ascii_runtime_measurements.
+func parseASCII(list []byte) ([]Entry, error) {
+	var entries []Entry
 	// What may be read again to find where names with newlines end, so that the
 	// whole parse stays linear in the list's size.
-	size, budget := len(list), len(list)+1<<16
-	for len(list) > 0 && len(l.Entries) < n {
-		if len(l.Entries) >= MaxEntries {
-			return l, errTooMany
+	budget := len(list) + 1<<16
+	for len(list) > 0 {
+		if len(entries) >= MaxEntries {
+			return entries, errTooMany
 		}
 		e, rest, err := parseASCIIEntry(list, &budget)
 		if err != nil {
-			return l, err
+			return entries, err
 		}
-		e.end = size - len(rest)
-		l.Entries = append(l.Entries, e)
+		entries = append(entries, e)
 		list = rest
 	}
-	return l, nil
+	return entries, nil
 }
 
 // parseASCIIEntry reads up to a newline after which another entry begins, or

@@ -40,42 +40,41 @@ func (r *reader) field() []byte {
 	return r.take(n)
 }
 
-// parseBinary reads binary_runtime_measurements, at most n entries. The list of the default file
+// parseBinary reads binary_runtime_measurements. The list of the default file
 // records SHA-1 template hashes; the lists by algorithm of newer kernels record
 // longer ones. The first entry, boot_aggregate, tells which.
-func parseBinary(list []byte, n int) (List, error) {
+func parseBinary(list []byte) ([]Entry, error) {
 	var firstErr error
-	for _, form := range []struct {
-		size uint32
-		form Form
-	}{{20, FormBinarySHA1}, {32, FormBinarySHA256}, {48, FormBinarySHA384}, {64, FormBinarySHA512}} {
-		if _, err := parseBinaryEntry(&reader{b: list}, form.size); err != nil {
+	for _, size := range []uint32{20, 32, 48, 64} {
+		r := &reader{b: list}
+		if len(list) == 0 {
+			return nil, nil
+		}
+		if _, err := parseBinaryEntry(r, size); err != nil {
 			if firstErr == nil {
 				firstErr = err
 			}
 			continue
 		}
-		l := List{Form: form.form}
-		err := l.parseBinary(list, form.size, n)
-		return l, err
+		return parseBinarySized(list, size)
 	}
-	return List{}, firstErr
+	return nil, firstErr
 }
 
-func (l *List) parseBinary(list []byte, hashSize uint32, n int) error {
+func parseBinarySized(list []byte, hashSize uint32) ([]Entry, error) {
 	r := &reader{b: list}
-	for len(r.b) > 0 && len(l.Entries) < n {
-		if len(l.Entries) >= MaxEntries {
-			return errTooMany
+	var entries []Entry
+	for len(r.b) > 0 {
+		if len(entries) >= MaxEntries {
+			return entries, errTooMany
 		}
 		e, err := parseBinaryEntry(r, hashSize)
 		if err != nil {
-			return err
+			return entries, err
 		}
-		e.end = len(list) - len(r.b)
-		l.Entries = append(l.Entries, e)
+		entries = append(entries, e)
 	}
-	return nil
+	return entries, nil
 }
 
 func parseBinaryEntry(r *reader, hashSize uint32) (Entry, error) {

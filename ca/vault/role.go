@@ -104,9 +104,6 @@ func policyText(config BootstrapConfig) string {
 	for _, path := range []string{"sys/capabilities-self", "auth/token/renew-self", "auth/token/revoke-self"} {
 		fmt.Fprintf(&text, "path %q {\n  capabilities = [\"update\"]\n}\n", path)
 	}
-	for _, path := range []string{"auth/token/lookup-self", config.Mount + "/crl/rotate"} {
-		fmt.Fprintf(&text, "path %q {\n  capabilities = [\"read\"]\n}\n", path)
-	}
 	for _, denied := range []string{
 		"sign-verbatim", "sign-verbatim/*", "issuer/+/sign-verbatim", "issuer/+/sign-verbatim/*",
 		"issue/*", "issuer/+/issue/*",

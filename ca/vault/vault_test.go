@@ -23,15 +23,10 @@ func start(t *testing.T) *setup {
 	server := catest.StartVaultServer(t)
 	s := &setup{server: server, admin: client(t, server.Addr, server.Token),
 		config: vault.BootstrapConfig{TrustDomain: catest.TrustDomain}}
-	s.bootstrap(t)
-	return s
-}
-
-func (s *setup) bootstrap(t *testing.T) {
-	t.Helper()
 	if err := vault.Bootstrap(t.Context(), s.admin, s.config); err != nil {
 		t.Fatal(err)
 	}
+	return s
 }
 
 // client is an administrator's own client, without any of the code under test.
@@ -66,7 +61,6 @@ func newCA(t *testing.T, config vault.Config) *vault.CA {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 

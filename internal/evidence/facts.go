@@ -46,7 +46,7 @@ func Attestation(r attest.Result) policy.AttestationInput {
 		in.PCRs[strconv.Itoa(i)] = value
 	}
 	if l := r.EventLog; l != nil {
-		in.EventLog = policy.EventLogInput{Given: true, Replayed: l.Replayed, UnexplainedPCRs: l.UnexplainedPCRs}
+		in.EventLog = policy.EventLogInput{Given: l.Given, Replayed: l.Replayed, UnexplainedPCRs: l.UnexplainedPCRs}
 	}
 	if b := r.SecureBoot; b != nil {
 		in.SecureBoot = policy.SecureBootInput{Known: true, Enabled: b.Enabled}

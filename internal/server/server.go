@@ -20,6 +20,7 @@ import (
 
 	"troth/ca"
 	"troth/ca/local"
+	"troth/ca/vault"
 	"troth/internal/access"
 	"troth/internal/alert"
 	"troth/internal/atomicfile"
@@ -79,13 +80,8 @@ func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Serv
 	return s, nil
 }
 
-// Close lets go of the database and the CA.
-func (s *Service) Close() error {
-	if issuer, ok := s.issuer.(io.Closer); ok {
-		return errors.Join(issuer.Close(), s.store.Close())
-	}
-	return s.store.Close()
-}
+// Close lets go of the database.
+func (s *Service) Close() error { return s.store.Close() }
 
 func (s *Service) wire(ctx context.Context, version string) error {
 	c := s.config
@@ -141,7 +137,18 @@ func issuer(c Config, own *local.CA) (ca.Issuer, error) {
 	if v == nil {
 		return own, nil
 	}
-	return openVault(v, c.TrustDomain)
+	config := vault.Config{
+		Address: v.Address, Namespace: v.Namespace, CACert: v.CACert, Mount: v.Mount, Role: v.Role, Issuer: v.Issuer,
+		TrustDomain: c.TrustDomain, TokenFile: v.TokenFile, Now: time.Now,
+	}
+	if v.RoleID != "" {
+		config.AppRole = &vault.AppRole{RoleID: v.RoleID, SecretIDFile: v.SecretIDFile, Mount: v.AppRoleMount}
+	}
+	authority, err := vault.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("open Vault: %w", err)
+	}
+	return authority, nil
 }
 
 func policyEngine(ctx context.Context, dir string) (*policy.Engine, error) {

@@ -25,4 +25,20 @@ setting_boolean(section, key, _) := value if {
 
 setting_boolean(section, key, otherwise) := otherwise if not _set(section, key)
 
+# METADATA
+# description: >-
+#   The list of strings in config at section and key. There is no default: a
+#   control that needs one does not apply where the key is not set.
+setting_words(section, key) := value if {
+	value := data.config[section][key]
+	is_array(value)
+	every word in value {
+		is_string(word)
+	}
+}
+
+# METADATA
+# description: Whether config has the key, of whatever type.
+configured(section, key) if _set(section, key)
+
 _set(section, key) if _ = data.config[section][key]

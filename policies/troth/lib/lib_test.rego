@@ -42,6 +42,51 @@ test_setting_boolean if {
 	lib.setting_boolean("s", "k", true) == false with data.config as {"s": {"k": false}}
 }
 
+test_setting_words if {
+	lib.setting_words("s", "k") == ["a"] with data.config as {"s": {"k": ["a"]}}
+	lib.setting_words("s", "k") == [] with data.config as {"s": {"k": []}}
+	not lib.setting_words("s", "k") with data.config as {"s": {"k": ["a", 1]}}
+	not lib.setting_words("s", "k") with data.config as {"s": {"k": "a"}}
+	not lib.setting_words("s", "k") with data.config as {}
+}
+
+test_configured if {
+	lib.configured("s", "k") with data.config as {"s": {"k": false}}
+	not lib.configured("s", "k") with data.config as {"s": {}}
+}
+
+test_kernel_parameters if {
+	lib.parameters("/vmlinuz root=/dev/sda  ro\tquiet") == ["/vmlinuz", "root=/dev/sda", "ro", "quiet"]
+	lib.parameters("") == []
+
+	# The kernel takes a dash in a name for an underscore, and keeps one in a value.
+	lib.parameters("ima-policy=a-b ro") == ["ima_policy=a-b", "ro"]
+}
+
+# What stands in quotation marks is part of a value, and what follows -- is for
+# init: neither tells the kernel anything.
+test_parameters_that_count if {
+	lib.effective_parameters(`a "b c" d="e f" g`) == ["a", "g"]
+	lib.effective_parameters(`a b="c lockdown=integrity d`) == ["a"]
+	lib.effective_parameters("a -- lockdown=integrity") == ["a"]
+	lib.effective_parameters("") == []
+}
+
+# What may tell it something is read as widely as possible.
+test_parameters_that_may_count if {
+	lib.possible_parameters(`a "init=/bin/sh" in"it=b" c="d`) == {"a", "init=/bin/sh", "init=b", "c=d"}
+	lib.possible_parameters("a\u00a0init=/bin/sh\ufffdb -- c") == {"a", "init=/bin/sh", "b", "__", "c"}
+}
+
+test_parameter_matches if {
+	lib.parameter_matches("init=", "init=/bin/sh")
+	lib.parameter_matches("ima-appraise=off", "ima_appraise=off")
+	lib.parameter_matches("single", "single")
+	not lib.parameter_matches("init=", "rdinit=/bin/sh")
+	not lib.parameter_matches("single", "singleton")
+	not lib.parameter_matches("single", "single=1")
+}
+
 test_control_of_an_unknown_finding_has_no_answer if {
 	not lib.control({"custom": {"id": "x"}}, {"outcome": "fine", "reason": "r"}) with input as {"now": "2026-03-01T12:00:00Z"}
 }

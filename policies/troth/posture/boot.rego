@@ -8,7 +8,8 @@ import data.troth.lib
 # title: Secure Boot enabled
 # description: >-
 #   The firmware's own measurement of the SecureBoot variable, replayed to the
-#   quoted PCR 7, says that only signed boot loaders start.
+#   quoted PCR 7, says that only signed boot loaders start. In UEFI debug mode, or
+#   with no platform key enrolled, that means nothing.
 # scope: rule
 # custom:
 #   id: secure-boot
@@ -23,6 +24,11 @@ controls contains lib.control(rego.metadata.rule(), secure_boot)
 
 secure_boot := unproven if {
 	not proven
+} else := lib.fail("The firmware is in UEFI debug mode.") if {
+	input.attestation.secure_boot.debug_mode == true
+} else := lib.fail("The firmware is in setup mode: no platform key is enrolled.") if {
+	input.attestation.secure_boot.enabled == true
+	input.attestation.secure_boot.setup_mode == true
 } else := lib.pass("Secure Boot is on.") if {
 	input.attestation.event_log.replayed == true
 	input.attestation.secure_boot.known == true

@@ -15,6 +15,16 @@ test_secure_boot_missing_replay if {
 	outcome("secure-boot", set_to({"/attestation/event_log/replayed": false})) == "error"
 }
 
+test_secure_boot_fail_in_debug_mode if {
+	facts := set_to({"/attestation/secure_boot/debug_mode": true})
+	reason("secure-boot", facts) == "The firmware is in UEFI debug mode."
+}
+
+test_secure_boot_fail_in_setup_mode if {
+	facts := set_to({"/attestation/secure_boot/setup_mode": true})
+	contains(reason("secure-boot", facts), "setup mode")
+}
+
 test_event_log_pass if outcome("event-log", good) == "pass"
 
 test_event_log_fail if {

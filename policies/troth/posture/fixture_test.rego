@@ -10,9 +10,44 @@ good := {
 	"attestation": {
 		"verified": true,
 		"problems": [],
+		"warnings": [],
 		"event_log": {"given": true, "replayed": true, "unexplained_pcrs": []},
-		"secure_boot": {"known": true, "enabled": true},
-		"ima": {"given": true, "replayed": true, "entries": 3, "violations": 0},
+		"boot": {
+			"known": true,
+			"complete": ["option_roms", "command_lines", "shim"],
+			"cut": [],
+			"option_roms": [{"digest": "0a"}],
+			"command_lines": [
+				{"pcr": 8, "text": "/vmlinuz root=/dev/sda ro ima_policy=tcb lockdown=integrity", "digest": "0b", "verified": true},
+				{"pcr": 9, "text": "", "digest": "0c", "verified": false},
+			],
+			"authorities": [
+				{"variable": "db", "fingerprint": "da", "verified": true},
+				{"variable": "MokListRT", "fingerprint": "5a", "verified": false},
+			],
+			"shim": [{"pcr": 14, "name": "MokList", "digest": "0d", "verified": false}],
+			"sbat_level": {"known": true, "text": "sbat,1,2025021800\nshim,4\n", "verified": true},
+		},
+		"secure_boot": {
+			"known": true,
+			"enabled": true,
+			"setup_mode": false,
+			"debug_mode": false,
+			"db": ["da"],
+			"dbx": ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "d1", "d2"],
+			"cut": [],
+		},
+		"ima": {
+			"given": true,
+			"replayed": true,
+			"entries": 3,
+			"violations": 0,
+			"ahead": 0,
+			"boot_aggregate": "verified",
+			"judged_by": "11",
+			"unknown": 0,
+			"unknown_files": [],
+		},
 		"clock": {"reset_count": 7, "restart_count": 2, "clock": 5000, "safe": true},
 		"pcrs": {},
 	},
@@ -33,6 +68,20 @@ good := {
 	"certificate": {"not_after": "2026-03-02T00:00:00Z"},
 }
 
+# Settings under which every control applies.
+strict := {
+	"boot": {
+		"dbx_required": ["D1", "d2"],
+		"authorities": ["DA", "5a"],
+		"option_roms": ["0A"],
+		"mok": ["0D"],
+		"sbat_level": 2025021800,
+		"command_line_required": ["ima-policy=tcb", "ro"],
+		"command_line_forbidden": ["init=", "single"],
+	},
+	"ima": {"require_allow_list": true, "require_boot_aggregate": true},
+}
+
 set_to(changes) := json.patch(good, [{"op": "replace", "path": path, "value": value} | some path, value in changes])
 
 without(path) := json.patch(good, [{"op": "remove", "path": path}])
@@ -47,3 +96,12 @@ outcome(id, facts) := result(id, facts).outcome
 reason(id, facts) := result(id, facts).reason
 
 verdict(facts) := value if value := posture.decision.verdict with input as facts
+
+# What a control says under settings of config.boot and config.ima.
+under(settings, id, facts) := value if value := result(id, facts) with data.config as settings
+
+with_setting(section, key, value) := object.union(strict, {section: {key: value}})
+
+strictly(id, facts) := under(strict, id, facts).outcome
+
+strict_reason(id, facts) := under(strict, id, facts).reason

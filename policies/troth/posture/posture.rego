@@ -17,8 +17,8 @@ decision := {"verdict": verdict, "controls": controls}
 # METADATA
 # description: >-
 #   A device is noncompliant if a control fails whose grace has passed;
-#   undecided (error) if one could not be decided; compliant if all others
-#   passed, do not apply, or fail within their grace.
+#   undecided (error) if one could not be decided; compliant if at least one
+#   passed, and all others passed, do not apply, or fail within their grace.
 default verdict := "error"
 
 verdict := "noncompliant" if {
@@ -26,7 +26,9 @@ verdict := "noncompliant" if {
 	control.outcome == "fail"
 	lib.enforced(control)
 } else := "compliant" if {
-	count(controls) > 0
+	lib.now
+	some passed in controls
+	passed.outcome == "pass"
 	every control in controls {
 		control.outcome in {"pass", "not_applicable", "fail"}
 	}

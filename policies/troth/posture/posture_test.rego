@@ -5,11 +5,56 @@ import data.troth.posture
 test_all_well_is_compliant if verdict(good) == "compliant"
 
 test_all_well_passes_every_control if {
-	answer := posture.decision with input as good
-	count(answer.controls) >= 12
+	answer := posture.decision with input as good with data.config as strict
+	count(answer.controls) >= 20
 	every control in answer.controls {
 		control.outcome == "pass"
 		object.keys(control) == {"id", "outcome", "reason"}
+	}
+}
+
+# What nobody asked for does not apply. It does not pass.
+test_unconfigured_controls_do_not_apply if {
+	answer := posture.decision with input as set_to({"/attestation/ima/judged_by": ""})
+	answer.verdict == "compliant"
+	{control.id | some control in answer.controls; control.outcome == "not_applicable"} == {
+		"boot-authorities",
+		"boot-command-line",
+		"boot-dbx",
+		"boot-mok",
+		"boot-option-roms",
+		"boot-sbat",
+		"ima-boot-aggregate",
+		"ima-known-files",
+	}
+}
+
+# A decision's input that was stored before these facts were gathered.
+old := json.patch(good, array.concat(
+	[{"op": "remove", "path": sprintf("/attestation/%s", [path])} | some path in ["boot", "warnings"]],
+	[{"op": "replace", "path": sprintf("/attestation/%s", [path]), "value": value} |
+		some path, value in {
+			"secure_boot": {"known": true, "enabled": true},
+			"ima": {"given": true, "replayed": true, "entries": 3, "violations": 0},
+		}
+	],
+))
+
+test_old_documents_decide_as_before if verdict(old) == "compliant"
+
+# Asked for what they do not know, they are undecided: neither pass nor failure.
+test_old_documents_do_not_pass_what_they_do_not_know if {
+	answer := posture.decision with input as old with data.config as strict
+	answer.verdict == "error"
+	{control.id | some control in answer.controls; control.outcome == "error"} == {
+		"boot-authorities",
+		"boot-command-line",
+		"boot-dbx",
+		"boot-mok",
+		"boot-option-roms",
+		"boot-sbat",
+		"ima-boot-aggregate",
+		"ima-known-files",
 	}
 }
 
@@ -25,7 +70,7 @@ test_a_failure_outweighs_an_error if {
 test_an_error_is_an_error if verdict(without("/update")) == "error"
 
 test_no_input_is_no_pass if {
-	answer := posture.decision with input as {"now": "2026-03-01T12:00:00Z"}
+	answer := posture.decision with input as {"now": "2026-03-01T12:00:00Z"} with data.config as strict
 	answer.verdict == "error"
 	every control in answer.controls {
 		control.outcome == "error"
@@ -38,6 +83,10 @@ test_no_input_at_all_is_no_pass if {
 
 test_no_controls_is_an_error if {
 	posture.verdict == "error" with posture.controls as set() with input as good
+}
+
+test_nothing_that_applies_is_an_error if {
+	posture.verdict == "error" with posture.controls as {{"id": "x", "outcome": "not_applicable"}} with input as good
 }
 
 test_an_unknown_outcome_is_an_error if {

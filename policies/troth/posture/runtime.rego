@@ -89,8 +89,9 @@ clock_safe := unproven if {
 # title: TPM counters never go back
 # description: >-
 #   Reset count, restart count and clock are not lower than in the posture
-#   before. If they are, the TPM was cleared or another one took its place, or an
-#   old quote was shown.
+#   before, and the verifier found them not to have gone back under the same key.
+#   If they are, the TPM was cleared or another one took its place, or an old
+#   quote was shown. What a loss of power explains is no failure.
 # scope: rule
 # custom:
 #   id: clock-monotonic
@@ -112,6 +113,8 @@ clock_monotonic := unproven if {
 	after.reset_count == before.reset_count
 	after.restart_count == before.restart_count
 	after.clock < before.clock
+} else := lib.fail(sprintf("The TPM's account of time went back: %s.", [lib.listed(sort(went_back))])) if {
+	count(went_back) > 0
 } else := lib.pass("The TPM's counters did not go back.") if {
 	is_number(before.reset_count)
 	is_number(before.restart_count)
@@ -124,3 +127,13 @@ clock_monotonic := unproven if {
 before := input.previous.clock
 
 after := input.attestation.clock
+
+# METADATA
+# description: >-
+#   The verifier's own words (package attest, CompareClock), of errors only. A
+#   document that is older than these words has none.
+went_back := {code |
+	some code in input.attestation.problems
+	code in {"reset_count_went_back", "restart_count_went_back", "clock_went_back"}
+	not code in input.attestation.warnings
+}

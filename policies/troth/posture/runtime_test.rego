@@ -72,6 +72,17 @@ test_clock_monotonic_fail_clock if {
 	contains(reason("clock-monotonic", set_to({"/attestation/clock/clock": 3999})), "clock went back from 4000 to 3999 ms")
 }
 
+test_clock_monotonic_fail_as_the_verifier_says if {
+	facts := set_to({"/attestation/problems": ["reset_count_went_back", "event_unverified"]})
+	reason("clock-monotonic", facts) == "The TPM's account of time went back: reset_count_went_back."
+}
+
+# A loss of power explains it; also a document without warnings has it as an error.
+test_clock_monotonic_pass_with_a_warning if {
+	facts := set_to({"/attestation/problems": ["clock_went_back"], "/attestation/warnings": ["clock_went_back"]})
+	outcome("clock-monotonic", facts) == "pass"
+}
+
 test_clock_monotonic_missing if outcome("clock-monotonic", without("/previous")) == "error"
 
 test_clock_monotonic_missing_count if outcome("clock-monotonic", without("/attestation/clock/restart_count")) == "error"

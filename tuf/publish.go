@@ -24,14 +24,34 @@ import (
 // are *MissingKeyError; each is found before content is read where it can be.
 // After any error the repository is as it was.
 func (r *Repository) Publish(ctx context.Context, rel Release, content io.Reader, now time.Time) (Target, error) {
-	target, err := r.publish(ctx, rel, content, now)
+	return r.PublishWithFiles(ctx, rel, content, Files{}, now)
+}
+
+// Files is what a release may run, for PublishWithFiles.
+type Files struct {
+	Algorithm string    // of the digests in AllowList: sha256, sha384, sha512
+	AllowList io.Reader // as ParseAllowList reads it; nil: none
+}
+
+// AllowListSuffix is what the target name of a release's allow-list adds to that
+// of its image.
+const AllowListSuffix = ".ima-allow"
+
+// PublishWithFiles is Publish with an allow-list, which becomes a target of its
+// own beside the image; what rel.IMA says of it is filled in. A list that a
+// verifier could not read is refused with ErrInvalid.
+func (r *Repository) PublishWithFiles(ctx context.Context, rel Release, content io.Reader, files Files, now time.Time) (Target, error) {
+	target, err := r.publish(ctx, rel, content, files, now)
 	if err != nil {
 		return Target{}, fmt.Errorf("publish %q: %w", rel.Name, err)
 	}
 	return target, nil
 }
 
-func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader, now time.Time) (Target, error) {
+func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader, files Files, now time.Time) (Target, error) {
+	if rel.IMA != nil && rel.IMA.AllowList != nil {
+		return Target{}, fmt.Errorf("%w: the allow-list's place is filled in by publishing it", ErrInvalid)
+	}
 	if err := rel.Validate(); err != nil {
 		return Target{}, err
 	}
@@ -44,41 +64,66 @@ func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader
 		return Target{}, err
 	}
 	r.sweepStaging()
-	staged, entry, err := r.stageContent(ctx, rel, content)
+	var staged []stagedTarget
+	defer func() {
+		for _, s := range staged {
+			discard(s.file)
+		}
+	}()
+	if files.AllowList != nil {
+		list, err := r.stageAllowList(ctx, &rel, files)
+		if err != nil {
+			return Target{}, err
+		}
+		staged = append(staged, list)
+	}
+	image, err := r.stageContent(ctx, rel, content)
 	if err != nil {
 		return Target{}, err
 	}
-	defer discard(staged)
+	staged = append(staged, image)
+	return image.target(), r.commit(rel, staged, now)
+}
 
+// commit signs the staged targets in, and makes them visible before the metadata.
+func (r *Repository) commit(rel Release, staged []stagedTarget, now time.Time) error {
 	unlock, err := lock(filepath.Join(r.dir, lockFile))
 	if err != nil {
-		return Target{}, err
+		return err
 	}
 	defer unlock()
 	c, err := r.preparePublish(rel, now)
 	if err != nil {
-		return Target{}, err
+		return err
 	}
-	c.targets.Signed.Targets[rel.Name] = entry
+	for _, s := range staged {
+		c.targets.Signed.Targets[s.entry.Path] = s.entry
+	}
 	if err := r.signOnline(c); err != nil {
-		return Target{}, err
+		return err
 	}
-	target := NewTarget(rel.Name, entry)
-	if target.Release == nil {
-		return Target{}, fmt.Errorf("%w: it does not read back", ErrInvalid)
+	if NewTarget(rel.Name, c.targets.Signed.Targets[rel.Name]).Release == nil {
+		return fmt.Errorf("%w: it does not read back", ErrInvalid)
 	}
-	path := filepath.Join(r.dir, targetsDir, filepath.FromSlash(target.Path(true)))
-	if err := place(staged, path, 0o644); err != nil {
-		return Target{}, err
+	for _, s := range staged {
+		path := filepath.Join(r.dir, targetsDir, filepath.FromSlash(s.target().Path(true)))
+		if err := place(s.file, path, 0o644); err != nil {
+			return err
+		}
+		if err := r.step(path); err != nil {
+			return err
+		}
 	}
-	if err := r.step(path); err != nil {
-		return Target{}, err
-	}
-	if err := r.write(c.published); err != nil {
-		return Target{}, err
-	}
-	return target, nil
+	return r.write(c.published)
 }
+
+// stagedTarget is content on disk that no metadata speaks of yet.
+type stagedTarget struct {
+	file  *os.File
+	entry *metadata.TargetFiles
+}
+
+func (s stagedTarget) target() Target { return NewTarget(s.entry.Path, s.entry) }
 
 // preparePublish checks everything that does not depend on the content.
 func (r *Repository) preparePublish(rel Release, now time.Time) (*change, error) {
@@ -91,7 +136,7 @@ func (r *Repository) preparePublish(rel Release, now time.Time) (*change, error)
 	}
 	targets := *current.Targets[metadata.TARGETS]
 	for name, f := range targets.Signed.Targets {
-		if name == rel.Name {
+		if name == rel.Name || name == rel.Name+AllowListSuffix {
 			return nil, fmt.Errorf("target name: %w", ErrExists)
 		}
 		old := NewTarget(name, f).Release
@@ -108,14 +153,58 @@ func (r *Repository) preparePublish(rel Release, now time.Time) (*change, error)
 }
 
 // stageContent copies content to a staged file and describes it as a target.
-func (r *Repository) stageContent(ctx context.Context, rel Release, content io.Reader) (*os.File, *metadata.TargetFiles, error) {
+func (r *Repository) stageContent(ctx context.Context, rel Release, content io.Reader) (stagedTarget, error) {
 	custom, err := rawJSON(rel)
 	if err != nil {
-		return nil, nil, err
+		return stagedTarget{}, err
 	}
+	s, err := r.stageTarget(ctx, rel.Name, content)
+	if err != nil {
+		return stagedTarget{}, err
+	}
+	s.entry.Custom = custom
+	return s, nil
+}
+
+// stageAllowList stages the release's allow-list as it reads it, and names it in
+// the release.
+func (r *Repository) stageAllowList(ctx context.Context, rel *Release, files Files) (stagedTarget, error) {
+	name := rel.Name + AllowListSuffix
+	if err := ValidName(name); err != nil {
+		return stagedTarget{}, err
+	}
+	s, err := r.stageTarget(ctx, name, io.LimitReader(files.AllowList, MaxAllowListBytes+1))
+	if err != nil {
+		return stagedTarget{}, err
+	}
+	list := IMA{}
+	if rel.IMA != nil {
+		list = *rel.IMA
+	}
+	list.AllowList = &AllowList{Target: name, Length: s.entry.Length, SHA256: s.target().Hashes["sha256"], Algorithm: files.Algorithm}
+	if err := s.checkAllowList(*list.AllowList); err != nil {
+		discard(s.file)
+		return stagedTarget{}, err
+	}
+	rel.IMA = &list
+	return s, nil
+}
+
+// checkAllowList reads the staged file as a verifier will.
+func (s stagedTarget) checkAllowList(l AllowList) error {
+	if err := l.validate(); err != nil {
+		return err
+	}
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read allow-list: %w", err)
+	}
+	return ParseAllowList(s.file, l.Algorithm, func([]byte) error { return nil })
+}
+
+func (r *Repository) stageTarget(ctx context.Context, name string, content io.Reader) (stagedTarget, error) {
 	f, err := stage(r.dir)
 	if err != nil {
-		return nil, nil, err
+		return stagedTarget{}, err
 	}
 	h := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, h), contextReader{ctx, content})
@@ -124,14 +213,13 @@ func (r *Repository) stageContent(ctx context.Context, rel Release, content io.R
 	}
 	if err != nil {
 		discard(f)
-		return nil, nil, fmt.Errorf("store content: %w", err)
+		return stagedTarget{}, fmt.Errorf("store content: %w", err)
 	}
-	return f, &metadata.TargetFiles{
+	return stagedTarget{f, &metadata.TargetFiles{
 		Length: n,
 		Hashes: metadata.Hashes{"sha256": h.Sum(nil)},
-		Custom: custom,
-		Path:   rel.Name,
-	}, nil
+		Path:   name,
+	}}, nil
 }
 
 // sweepStaging removes what crashed writers left. The caller holds the upload

@@ -31,6 +31,7 @@ type Release struct {
 	Security  bool       `json:"security,omitempty"`  // fixes a vulnerability
 	Notes     string     `json:"notes,omitempty"`     // for people, at most 16 KiB
 	Reference *Reference `json:"reference,omitempty"` // what a device's TPM must show once it runs this
+	IMA       *IMA       `json:"ima,omitempty"`       // which files may run
 	SBOM      *SBOM      `json:"sbom,omitempty"`
 }
 
@@ -92,6 +93,11 @@ func (r Release) Validate() error {
 	}
 	if err := r.Reference.Validate(); err != nil {
 		return err
+	}
+	if r.IMA != nil {
+		if err := r.IMA.validate(); err != nil {
+			return err
+		}
 	}
 	if r.SBOM != nil {
 		return r.SBOM.validate()

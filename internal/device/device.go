@@ -19,6 +19,7 @@ type Store interface {
 	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)
 	Manufacturers(ctx context.Context) ([]fleet.Manufacturer, error)
 	Alerts(ctx context.Context, f fleet.AlertFilter) ([]fleet.Alert, error)
+	Blob(ctx context.Context, digest string) ([]byte, error)
 	Apply(ctx context.Context, c fleet.Change) error
 }
 

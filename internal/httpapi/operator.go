@@ -49,6 +49,7 @@ func (e *edge) operatorRoutes() {
 	byOperator(e, get("list-events", api.PathEvents, "What was done, newest first"), "event.list", e.listEvents)
 	byOperator(e, get("authz", api.PathAuthz, "May the device do the action on the resource?"), "access.decide", e.authz)
 	e.rolloutRoutes(get, post)
+	e.evidenceRoutes()
 }
 
 func (e *edge) login(ctx context.Context, t fleet.Token, in *struct{ Body api.LoginRequest }) (*body[api.Token], error) {

@@ -37,6 +37,11 @@ type BootFacts struct {
 	// Configuration is what systemd-boot and systemd-stub measured besides: the
 	// loader.conf (PCR 5), add-ons and credentials (PCR 12), extensions (PCR 13).
 	Configuration []Named `json:"configuration,omitempty"`
+	// Other is what else was measured into PCR 2 and 8 to 15, but for separators,
+	// under the type that the log gives it. Types are not authenticated: an
+	// allow-list over these, as over the lists above, leaves no room for something
+	// that is logged under another type.
+	Other []Named `json:"other,omitempty"`
 }
 
 // Named is something measured by its digest under a name.
@@ -51,10 +56,11 @@ type Named struct {
 
 // Command is one line that GRUB executed.
 type Command struct {
-	Sequence int    `json:"sequence"`
-	Label    string `json:"label"` // "grub_cmd", "module_cmdline", …: claimed
-	Text     string `json:"text"`
-	Verified bool   `json:"verified"` // of the text
+	Sequence int               `json:"sequence"`
+	Label    string            `json:"label"` // "grub_cmd", "module_cmdline", …: claimed
+	Text     string            `json:"text"`
+	Digests  map[string]string `json:"digests"`
+	Verified bool              `json:"verified"` // of the text
 }
 
 // ExitBootServices says how firmware ended.
@@ -95,15 +101,30 @@ func (b *factBuilder) named(e Event, name string, verified bool) Named {
 	return Named{PCR: e.PCR, Sequence: e.Sequence, Name: name, Digests: b.digests(e), Verified: verified}
 }
 
-// optionROM lists images of PCR 2, and nothing that the profile puts there else.
+// optionROM lists images of PCR 2.
 func (b *factBuilder) optionROM(e Event) {
 	switch e.Type {
 	case EFIBootServicesDriver, EFIBootServicesApplication, EFIRuntimeServicesDriver:
 		b.boot().OptionROMs = append(b.boot().OptionROMs, b.image(e))
+	default:
+		b.other(e)
+	}
+}
+
+// other lists an event that no other fact is drawn from. Only a separator of a
+// value that the profile allows says nothing.
+func (b *factBuilder) other(e Event) {
+	if e.Type != Separator || !isSeparator(e.Data) {
+		b.boot().Other = append(b.boot().Other, b.named(e, e.Type.String(), false))
 	}
 }
 
 func (b *factBuilder) bootVariable(e Event) {
+	switch e.Type {
+	case EFIVariableBoot, EFIVariableBoot2, EFIVariableDriverConfig:
+	default:
+		return
+	}
 	v, trailing, err := parseVariable(e.Data)
 	if err != nil || trailing != 0 || v.GUID != guidGlobal || !strings.HasPrefix(v.Name, "Boot") {
 		return
@@ -144,22 +165,23 @@ func loadOption(data []byte) (description, device string, err error) {
 	return description, device, err
 }
 
-// exitBootServices reads the actions of PFP section 3.3.4.6. Check has made sure
-// that their digests are those of their texts.
+// exitBootServices knows the actions of PFP section 3.3.4.6 by their digests,
+// whatever type the log gives them.
 func (b *factBuilder) exitBootServices(e Event) {
-	out := b.boot().ExitBootServices
-	if out == nil {
-		out = &ExitBootServices{}
+	var seen ExitBootServices
+	if known := b.facts.Boot; known != nil && known.ExitBootServices != nil {
+		seen = *known.ExitBootServices
 	}
-	switch text(e.Data) {
-	case "Exit Boot Services Invocation":
-		out.Invoked = true
-	case "Exit Boot Services Returned with Success":
-		out.Succeeded = true
-	case "Exit Boot Services Returned with Failure":
-		out.Failed = true
+	is := func(text string) bool { return e.isDigestOf([]byte(text), b.covered[e.PCR]) }
+	switch {
+	case is("Exit Boot Services Invocation"):
+		seen.Invoked = true
+	case is("Exit Boot Services Returned with Success"):
+		seen.Succeeded = true
+	case is("Exit Boot Services Returned with Failure"):
+		seen.Failed = true
 	default:
 		return
 	}
-	b.boot().ExitBootServices = out
+	b.boot().ExitBootServices = &seen
 }

@@ -1,9 +1,11 @@
 package eventlog_test
 
 import (
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -287,14 +289,109 @@ func TestOlderGRUB(t *testing.T) {
 		entry{8, eventlog.IPL, "something else", "grub_cmd insmod xfs\x00"},
 		entry{8, eventlog.IPL, "/vmlinuz ro", "grub_kernel_cmdline /vmlinuz ro\x00"})...)
 	want := []eventlog.Command{
-		{Sequence: 9, Label: "grub_cmd", Text: "set root=hd1,gpt2", Verified: true},
-		{Sequence: 10, Label: "grub_cmd", Text: "[ -f a: b ]", Verified: true},
-		{Sequence: 11, Label: "grub_cmd", Text: "insmod xfs"},
+		{Sequence: 9, Label: "grub_cmd", Text: "set root=hd1,gpt2", Verified: true, Digests: digestsOf("set root=hd1,gpt2\x00")},
+		{Sequence: 10, Label: "grub_cmd", Text: "[ -f a: b ]", Verified: true, Digests: digestsOf("[ -f a: b ]")},
+		{Sequence: 11, Label: "grub_cmd", Text: "insmod xfs", Digests: digestsOf("something else")},
 	}
-	if f.Boot == nil || !slices.Equal(f.Boot.Commands, want) {
+	if f.Boot == nil || !reflect.DeepEqual(f.Boot.Commands, want) {
 		t.Errorf("commands %+v", f.Boot)
 	}
 	if l := f.CommandLines; len(l) != 1 || l[0].Text != "/vmlinuz ro" || !l[0].Verified {
 		t.Errorf("command lines %+v", l)
+	}
+}
+
+func digestsOf(measured string) map[string]string {
+	s1 := sha1.Sum([]byte(measured))
+	return map[string]string{"sha1": hex.EncodeToString(s1[:]), "sha256": hash(measured)}
+}
+
+// Types are not authenticated: whatever an event is relabelled as, what was
+// measured stays in sight, or the PCR yields no facts.
+func TestAttack_L1_EventsThatHideUnderAnotherType(t *testing.T) {
+	hidden := func(pcr uint32, typ eventlog.EventType, data string) []eventlog.Named {
+		f := factsOf(t, append(separators(), entry{pcr, typ, "evil", data})...)
+		if f.Boot == nil {
+			return nil
+		}
+		return f.Boot.Other
+	}
+	for _, tt := range []struct {
+		pcr uint32
+		typ eventlog.EventType
+	}{
+		{2, eventlog.NonhostCode}, {2, eventlog.EFIPlatformFirmwareBlob},
+		{8, eventlog.CompactHash}, {8, eventlog.EventTag}, {9, eventlog.CompactHash}, {9, eventlog.EventTag},
+		{9, eventlog.EFIBootServicesApplication}, {10, eventlog.IPL}, {11, eventlog.CompactHash}, {12, eventlog.EventTag}, {12, eventlog.Separator}, {12, eventlog.EFIVariableAuthority}, {14, eventlog.CompactHash},
+	} {
+		want := []eventlog.Named{{PCR: int(tt.pcr), Sequence: 9, Name: tt.typ.String(), Digests: digestsOf("evil")}}
+		data := "nothing to see"
+		if tt.typ == eventlog.Separator || tt.typ == eventlog.EFIVariableAuthority {
+			data = "evil" // what is checked
+		}
+		if got := hidden(tt.pcr, tt.typ, data); !reflect.DeepEqual(got, want) {
+			t.Errorf("PCR %d, %s: %+v", tt.pcr, tt.typ, got)
+		}
+	}
+}
+
+// The Secure Boot facts are whole or there are none: no variable of theirs can be
+// taken out by calling it something else.
+func TestAttack_L1_SecureBootVariablesUnderAnotherType(t *testing.T) {
+	names := []string{"SecureBoot", "PK", "KEK", "db", "dbx"}
+	log := func(relabelled string, typ eventlog.EventType) eventlog.Facts {
+		events := separators()[:7]
+		for _, name := range names {
+			guid, data := globalGUID, signatureList(x509GUID, "\x30\x82 a certificate")
+			if strings.HasPrefix(name, "db") {
+				guid = securityGUID
+			}
+			if name == "SecureBoot" {
+				data = "\x01"
+			}
+			e := same(7, eventlog.EFIVariableDriverConfig, variable(guid, name, data))
+			if name == relabelled {
+				e.typ = typ
+			}
+			events = append(events, e)
+		}
+		parsed, err := eventlog.Parse(agile(append(events, same(7, eventlog.Separator, "\x00\x00\x00\x00"))...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed.Facts()
+	}
+	if log("none", 0).SecureBoot == nil {
+		t.Fatal("no facts of a proper log")
+	}
+	for _, name := range names {
+		for _, typ := range []eventlog.EventType{eventlog.EFIVariableAuthority, eventlog.EFISPDMDevicePolicy, eventlog.EFISPDMDeviceAuthority,
+			eventlog.EFIAction, eventlog.Separator, eventlog.EventTag, eventlog.EFIVariableBoot, 0x80009999} {
+			if f := log(name, typ); f.SecureBoot != nil {
+				t.Errorf("%s as %s: %+v", name, typ, f.SecureBoot)
+			}
+		}
+	}
+}
+
+func TestDeviceDatabaseIsNoSecureBootFact(t *testing.T) {
+	f := factsOf(t, append(separators()[:7],
+		same(7, eventlog.EFIVariableDriverConfig, variable(globalGUID, "SecureBoot", "\x01")),
+		same(7, eventlog.EFISPDMDevicePolicy, variable(globalGUID, "devdb", "")),
+		same(7, eventlog.Separator, "\x00\x00\x00\x00"))...)
+	if f.SecureBoot == nil || !f.SecureBoot.Enabled {
+		t.Errorf("facts %+v", f)
+	}
+}
+
+// What firmware measured when it handed over is known by its digest, whatever its
+// type says.
+func TestExitBootServicesUnderAnotherType(t *testing.T) {
+	for _, typ := range []eventlog.EventType{eventlog.EFIAction, eventlog.Action, eventlog.IPL, eventlog.CompactHash} {
+		f := factsOf(t, append(separators(), same(5, eventlog.EFIAction, "Exit Boot Services Invocation"),
+			same(5, typ, "Exit Boot Services Returned with Failure"))...)
+		if f.Boot == nil || f.Boot.ExitBootServices == nil || *f.Boot.ExitBootServices != (eventlog.ExitBootServices{Invoked: true, Failed: true}) {
+			t.Errorf("%s: %+v", typ, f.Boot)
+		}
 	}
 }

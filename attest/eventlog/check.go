@@ -110,7 +110,7 @@ func (c *checker) separator(e Event) {
 	if e.PCR > 7 {
 		return
 	}
-	if !bytes.Equal(e.Data, []byte{0, 0, 0, 0}) && !bytes.Equal(e.Data, []byte{0xff, 0xff, 0xff, 0xff}) {
+	if !isSeparator(e.Data) {
 		c.add(BadSeparator, e, "event %d: the separator of PCR %d has a value that is not allowed", e.Sequence, e.PCR)
 	}
 	if c.separators[e.PCR] > 1 {
@@ -118,31 +118,53 @@ func (c *checker) separator(e Event) {
 	}
 }
 
+func isSeparator(data []byte) bool {
+	return bytes.Equal(data, []byte{0, 0, 0, 0}) || bytes.Equal(data, []byte{0xff, 0xff, 0xff, 0xff})
+}
+
 // pcr7 holds what Secure Boot facts rest on: the configuration is measured once,
-// before the separator, and everything is parseable.
+// before the separator, and everything is parseable. Types are the log's own
+// word, so that none of them may hide a variable among another's.
 func (c *checker) pcr7(e Event) {
 	switch e.Type {
 	case EFIVariableDriverConfig:
-		v, trailing, err := parseVariable(e.Data)
-		if err != nil || trailing != 0 {
-			c.add(Malformed, e, "event %d: variable in PCR 7 is malformed", e.Sequence)
-			return
-		}
-		key := v.GUID + "/" + v.Name
-		if isSecureBootVariable(v) && (c.variables[key] || c.separators[7] > 0) {
-			c.add(Repeated, e, "event %d: variable %q is measured again or after the separator", e.Sequence, v.Name)
-		}
-		c.variables[key] = true
+		c.configuration(e)
 	case EFIVariableAuthority:
 		// shim before 15.3 logs some bytes more than the variable.
-		if _, _, err := parseVariable(e.Data); err != nil {
+		v, _, err := parseVariable(e.Data)
+		if err != nil {
 			c.add(Malformed, e, "event %d: authority in PCR 7 is malformed", e.Sequence)
+			return
+		}
+		// Firmware measures db itself before anything that db vouches for.
+		if isSecureBootVariable(v) && (v.Name != "db" || !c.variables[v.GUID+"/"+v.Name]) {
+			c.add(OutOfPlace, e, "event %d: %q is no authority here", e.Sequence, v.Name)
+		}
+	case EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
+		if v, _, err := parseVariable(e.Data); err != nil || v.Name != "devdb" {
+			c.add(OutOfPlace, e, "event %d: %s is of no device database", e.Sequence, e.Type)
 		}
 	case Action, EFIAction:
 		if !isText(e.Data) {
 			c.add(Malformed, e, "event %d: %s in PCR 7 is not text", e.Sequence, e.Type)
 		}
 	}
+}
+
+func (c *checker) configuration(e Event) {
+	v, trailing, err := parseVariable(e.Data)
+	if err != nil || trailing != 0 {
+		c.add(Malformed, e, "event %d: variable in PCR 7 is malformed", e.Sequence)
+		return
+	}
+	key := v.GUID + "/" + v.Name
+	switch {
+	case isSecureBootVariable(v) && (c.variables[key] || c.separators[7] > 0):
+		c.add(Repeated, e, "event %d: variable %q is measured again or after the separator", e.Sequence, v.Name)
+	case c.separators[7] > 0:
+		c.add(OutOfPlace, e, "event %d: variable %q is measured as configuration after the separator", e.Sequence, v.Name)
+	}
+	c.variables[key] = true
 }
 
 // isText accepts printable ASCII: a relabelled separator or variable is not.

@@ -39,7 +39,7 @@ func (e Event) isDigestOf(data []byte, banks []string) bool {
 func mustRecompute(t EventType) bool {
 	switch t {
 	case Separator, Action, EFIAction, EFIVariableDriverConfig, EFIVariableAuthority,
-		EFIVariableBoot, EFIVariableBoot2, EFIGPTEvent:
+		EFIVariableBoot, EFIVariableBoot2, EFIGPTEvent, EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
 		return true
 	}
 	return false
@@ -48,7 +48,7 @@ func mustRecompute(t EventType) bool {
 // preimages lists what an event's digest may be the hash of.
 func preimages(e Event) [][]byte {
 	switch e.Type {
-	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode:
+	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
 		return [][]byte{e.Data}
 	case Action, EFIAction:
 		return [][]byte{e.Data, bytes.TrimRight(e.Data, "\x00")}

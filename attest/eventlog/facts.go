@@ -124,7 +124,7 @@ func (b *factBuilder) event(e Event) {
 		b.optionROM(e)
 	case e.PCR == 7:
 		b.pcr7(e)
-	case e.Type == EFIVariableBoot || e.Type == EFIVariableBoot2: // PCR 1; PCR 5 in old firmware
+	case e.PCR == 1:
 		b.bootVariable(e)
 	case e.PCR == 5:
 		b.pcr5(e)
@@ -144,11 +144,12 @@ func (b *factBuilder) digests(e Event) map[string]string {
 }
 
 func (b *factBuilder) pcr5(e Event) {
+	b.exitBootServices(e)
 	switch e.Type {
-	case EFIAction:
-		b.exitBootServices(e)
 	case EFIGPTEvent:
 		b.gpt(e)
+	case EFIVariableBoot, EFIVariableBoot2: // in old firmware
+		b.bootVariable(e)
 	case EventTag:
 		b.tagged(e)
 	}

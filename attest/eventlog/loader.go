@@ -26,6 +26,12 @@ func systemdTag(id uint32) string {
 // loader reads what boot loaders and the kernel's stubs measure into PCR 5 and 8
 // to 15.
 func (b *factBuilder) loader(e Event) {
+	before, name := b.told(), b.sectionName
+	defer func() {
+		if b.told() == before && b.sectionName == name {
+			b.other(e)
+		}
+	}()
 	b.commandLine(e)
 	switch e.Type {
 	case EventTag:
@@ -33,6 +39,15 @@ func (b *factBuilder) loader(e Event) {
 	case IPL:
 		b.ipl(e)
 	}
+}
+
+// told counts the facts that events of PCR 8 to 15 can become.
+func (b *factBuilder) told() int {
+	n := len(b.facts.CommandLines)
+	if boot := b.facts.Boot; boot != nil {
+		n += len(boot.Commands) + len(boot.Files) + len(boot.Initrds) + len(boot.Sections) + len(boot.Configuration) + len(boot.Shim)
+	}
+	return n
 }
 
 func (b *factBuilder) tagged(e Event) {
@@ -59,7 +74,7 @@ func (b *factBuilder) ipl(e Event) {
 	case 8:
 		label, rest, labelled := grubText(t)
 		if labelled && !isKernelCommandLine(label) {
-			b.boot().Commands = append(b.boot().Commands, Command{Sequence: e.Sequence, Label: label, Text: rest,
+			b.boot().Commands = append(b.boot().Commands, Command{Sequence: e.Sequence, Label: label, Text: rest, Digests: b.digests(e),
 				Verified: e.Recomputed(b.covered[e.PCR])})
 		}
 	case 9:

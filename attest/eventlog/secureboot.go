@@ -18,7 +18,7 @@ func isSecureBootVariable(v Variable) bool {
 // pcr7 reads the variables of PFP section 3.3.4.8. Check has made sure that they
 // parse, come once and before the separator, and match their digests.
 func (b *factBuilder) pcr7(e Event) {
-	if e.Type == EFIAction && text(e.Data) == "UEFI Debug Mode" {
+	if (e.Type == EFIAction || e.Type == Action) && text(e.Data) == "UEFI Debug Mode" {
 		b.secureBoot.Debug = true
 		return
 	}

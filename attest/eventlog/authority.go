@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"slices"
 )
@@ -41,19 +42,36 @@ func (b *factBuilder) authority(e Event) {
 		Variable: v.Name, Fingerprint: authorityFingerprint(v.Data)})
 }
 
-// authorityFingerprint skips the owner of an EFI_SIGNATURE_DATA: firmware and
-// shim log one, except for shim's own certificate, which is DER alone.
+// authorityFingerprint is that of what authorityEntry finds.
 func authorityFingerprint(data []byte) string {
-	const der, owner = 0x30, 16 // an ASN.1 SEQUENCE; bytes of a GUID
-	isDER := len(data) > 2 && data[0] == der && data[1] == 0x82
-	if !isDER && len(data) > owner {
-		data = data[owner:]
-		if len(data) == sha256.Size && data[0] != der {
-			return hex.EncodeToString(data)
-		}
+	data = authorityEntry(data)
+	if len(data) == sha256.Size && data[0] != derSequence {
+		return hex.EncodeToString(data)
 	}
 	d := sha256.Sum256(data)
 	return hex.EncodeToString(d[:])
+}
+
+const derSequence = 0x30
+
+// authorityEntry skips the owner of an EFI_SIGNATURE_DATA: firmware and shim log
+// one, except for shim's own certificate, which is DER alone.
+func authorityEntry(data []byte) []byte {
+	const owner = 16 // bytes of a GUID
+	isDER := len(data) > 2 && data[0] == derSequence && data[1] == 0x82
+	if !isDER && len(data) > owner {
+		return data[owner:]
+	}
+	return data
+}
+
+// authoritySubject is the subject of an authority that is a certificate.
+func authoritySubject(data []byte) string {
+	cert, err := x509.ParseCertificate(authorityEntry(data))
+	if err != nil {
+		return ""
+	}
+	return subject(cert)
 }
 
 // verifyAuthorities compares them with db once the whole log is read.

@@ -75,29 +75,39 @@ const (
 // entry for all else, above all the DER certificate. Lower-case hex.
 func fingerprints(db []byte) ([]string, error) {
 	out := []string{}
+	err := eachSignature(db, func(kind string, _, data []byte) { out = append(out, fingerprint(kind, data)) })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachSignature calls f for the entries of a signature database, with the GUID of
+// its type.
+func eachSignature(db []byte, f func(kind string, owner, data []byte)) error {
 	r := &reader{b: db}
 	for r.len() > 0 {
 		guid := r.take(16)
 		listSize, headerSize, entrySize := r.u32(), r.u32(), r.u32()
 		if r.err != nil {
-			return nil, r.err
+			return r.err
 		}
 		const fixed = 28 // bytes of the fields above
 		if listSize < fixed || uint64(listSize-fixed) > uint64(r.len()) || entrySize <= 16 {
-			return nil, errors.New("signature list sizes exceed the variable")
+			return errors.New("signature list sizes exceed the variable")
 		}
 		body := &reader{b: r.take(int64ToInt(listSize - fixed))}
 		body.take(int64ToInt(headerSize))
 		if body.err != nil || uint64(body.len())%uint64(entrySize) != 0 {
-			return nil, errors.New("signature list is not a whole number of entries")
+			return errors.New("signature list is not a whole number of entries")
 		}
 		kind := formatGUID(guid)
 		for body.len() > 0 {
-			body.take(16) // SignatureOwner
-			out = append(out, fingerprint(kind, body.take(int64ToInt(entrySize-16))))
+			owner := body.take(16)
+			f(kind, owner, body.take(int64ToInt(entrySize-16)))
 		}
 	}
-	return out, nil
+	return nil
 }
 
 func fingerprint(kind string, data []byte) string {

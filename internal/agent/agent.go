@@ -65,10 +65,7 @@ type Agent struct {
 // Run works until the context ends (nil), the device is to boot again
 // (ErrReboot), or something is wrong that waiting cannot mend.
 func Run(ctx context.Context, c Config) error {
-	a, err := open(ctx, c)
-	if err != nil && ctx.Err() != nil {
-		return nil // it was told to stop while it waited for the TPM
-	}
+	a, err := open(c)
 	if err != nil {
 		return err
 	}
@@ -79,11 +76,11 @@ func Run(ctx context.Context, c Config) error {
 	return a.loop(ctx)
 }
 
-func open(ctx context.Context, c Config) (*Agent, error) {
+func open(c Config) (*Agent, error) {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	transport, err := openTPM(ctx, c)
+	transport, err := tpm.Open(c.TPM)
 	if err != nil {
 		return nil, fmt.Errorf("open TPM %s: %w", c.TPM, err)
 	}
@@ -95,7 +92,7 @@ func open(ctx context.Context, c Config) (*Agent, error) {
 		pair := slot.Open(c.SlotDir)
 		a.slots = &pair
 	}
-	if a.identity, err = a.state.identity(ctx, a.tpm, a.Log); err != nil {
+	if a.identity, err = a.state.identity(a.tpm); err != nil {
 		return nil, errors.Join(err, a.tpm.Close())
 	}
 	if a.update, err = a.state.update(); err != nil {
@@ -125,7 +122,6 @@ func (a *Agent) loop(ctx context.Context) error {
 			a.Log.Warn("check-in did not succeed", "error", err, "retry_in", retry.String())
 			next, retry = retry, min(2*retry, lastRetry)
 			if err := a.expireTrial("the service did not accept the new slot in time: " + err.Error()); err != nil {
-			a.mendKeys(ctx, err)
 				return err
 			}
 		}

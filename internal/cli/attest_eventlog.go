@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,12 +18,15 @@ import (
 // a quote.
 type eventLogAnswer struct {
 	SpecVersion     string               `json:"spec_version,omitempty"`
+	Legacy          bool                 `json:"legacy,omitempty"`
 	Banks           []string             `json:"banks"`
 	StartupLocality int                  `json:"startup_locality"`
 	Events          []eventLine          `json:"events"`
 	PCRs            map[string]pcrValues `json:"pcrs"`
 	Facts           eventlog.Facts       `json:"facts"`
-	Findings        []eventFinding       `json:"findings"`
+	// Keys are the entries of PK, KEK, db and dbx.
+	Keys     map[string][]eventlog.Key `json:"secure_boot_keys"`
+	Findings []eventFinding            `json:"findings"`
 }
 
 // pcrValues are PCR indexes and values, lower-case hexadecimal.
@@ -35,9 +38,13 @@ type eventLine struct {
 	Type     string            `json:"type"`
 	Digests  map[string]string `json:"digests"`
 	// Recomputed: the digests are the hash of the data beside them.
-	Recomputed bool   `json:"recomputed"`
-	Length     int    `json:"length"`
-	Data       string `json:"data,omitempty"`
+	Recomputed bool `json:"recomputed"`
+	// Says is what the data tells, for people.
+	Says   string `json:"says,omitempty"`
+	Length int    `json:"length"`
+	Data   string `json:"data,omitempty"`
+
+	measures bool
 }
 
 type eventFinding struct {
@@ -55,7 +62,11 @@ func (a *app) attestEventLogCommand() *cobra.Command {
 		Long: `Read a TCG event log (as in /sys/kernel/security/tpm0/binary_bios_measurements): its
 events, the PCR values that they replay to in each bank, and where it breaks the rules
 of the PC Client profile. It is what the log says, and no more: only a quote of the
-same values proves it, see attest verify. - reads standard input.`,
+same values proves it, see attest verify. - reads standard input.
+
+An event is verified where its digest is the hash of what is shown beside it; claimed
+where only the digest was measured (of a file, say), and the rest is the writer's word;
+and "-" where it measures nothing.`,
 		Example: "  troth attest eventlog binary_bios_measurements -o json",
 		Args:    takes("FILE"),
 		RunE: a.action(func(_ context.Context, args []string) error {
@@ -65,10 +76,10 @@ same values proves it, see attest verify. - reads standard input.`,
 			}
 			log, err := eventlog.Parse(raw)
 			if err != nil {
-				return failf(exitNo, attest.CodeEventLogMalformed, "%s is no event log: %s", args[0], err)
+				return failf(exitNo, attest.CodeEventLogMalformed, "%s is no event log: %s%s", args[0], err, kindHint(raw, kindEventLog))
 			}
 			got := readEventLog(log, data)
-			return a.printer().print(got, func(p *page) { drawEventLog(p, got) })
+			return a.printer().print(got, func(p *page) { drawEventLog(p, got, a.width()) })
 		}),
 	}
 	cmd.Flags().BoolVar(&data, "data", false, "with -o json or yaml: each event's data in hexadecimal")
@@ -77,13 +88,14 @@ same values proves it, see attest verify. - reads standard input.`,
 
 func readEventLog(log *eventlog.Log, data bool) eventLogAnswer {
 	got := eventLogAnswer{
-		SpecVersion: log.SpecVersion, Banks: log.Banks, StartupLocality: log.StartupLocality,
-		Events: []eventLine{}, PCRs: map[string]pcrValues{}, Facts: log.Facts(), Findings: []eventFinding{},
+		SpecVersion: log.SpecVersion, Legacy: log.Legacy, Banks: log.Banks, StartupLocality: log.StartupLocality,
+		Events: []eventLine{}, PCRs: map[string]pcrValues{}, Facts: log.Facts(), Keys: secureBootKeys(log), Findings: []eventFinding{},
 	}
 	for _, e := range log.Events {
 		line := eventLine{
 			Sequence: e.Sequence, PCR: e.PCR, Type: e.Type.String(), Digests: map[string]string{},
-			Recomputed: e.Recomputed(slices.Sorted(maps.Keys(e.Digests))), Length: len(e.Data),
+			Recomputed: e.Recomputed(slices.Sorted(maps.Keys(e.Digests))), Says: e.Describe(), Length: len(e.Data),
+			measures: e.Type != eventlog.NoAction,
 		}
 		for bank, digest := range e.Digests {
 			line.Digests[bank] = hex.EncodeToString(digest)
@@ -105,63 +117,136 @@ func readEventLog(log *eventlog.Log, data bool) eventLogAnswer {
 	return got
 }
 
-func drawEventLog(p *page, got eventLogAnswer) {
-	events := &table{head: []string{"#", "PCR", "TYPE", "RECOMPUTED", "BYTES", "DIGEST"}}
-	for _, e := range got.Events {
-		events.add(strconv.Itoa(e.Sequence), strconv.Itoa(e.PCR), e.Type, yesNo(e.Recomputed), strconv.Itoa(e.Length), strongest(e.Digests))
+// secureBootKeys reads the entries of the key databases that the log measures.
+func secureBootKeys(log *eventlog.Log) map[string][]eventlog.Key {
+	out := map[string][]eventlog.Key{}
+	for _, e := range log.Events {
+		v, err := e.Variable()
+		if err != nil || e.PCR != 7 || e.Type != eventlog.EFIVariableDriverConfig {
+			continue
+		}
+		switch v.Name {
+		case "PK", "KEK", "db", "dbx":
+			if keys, err := eventlog.Keys(v.Data); err == nil && out[v.Name] == nil {
+				out[v.Name] = keys
+			}
+		}
 	}
-	p.table(events, "No events.")
+	return out
+}
+
+// keySubjects names certificates by their fingerprints.
+func keySubjects(keys map[string][]eventlog.Key) map[string]string {
+	out := map[string]string{}
+	for _, list := range keys {
+		for _, k := range list {
+			if k.Subject != "" {
+				out[k.Fingerprint] = k.Subject
+			}
+		}
+	}
+	return out
+}
+
+func drawEventLog(p *page, got eventLogAnswer, width int) {
+	drawEvents(p, got.Events, width)
 	p.gap()
+	p.line("PCR values that the events replay to (%s)", strings.Join(got.Banks, ", "))
 	drawPCRs(p, got.PCRs)
 	if len(got.Findings) > 0 {
 		p.gap()
 		findings := &table{head: []string{"FINDING", "PCR", "#", "MESSAGE"}}
 		for _, f := range got.Findings {
-			findings.add(f.Kind, strconv.Itoa(f.PCR), strconv.Itoa(f.Sequence), f.Message)
+			findings.add(f.Kind, fmt.Sprint(f.PCR), fmt.Sprint(f.Sequence), f.Message)
 		}
 		p.table(findings, "")
 	}
-	drawFacts(p, got.Facts)
-}
-
-func drawFacts(p *page, f eventlog.Facts) {
 	p.gap()
-	if f.SCRTMVersion != nil {
-		p.line("S-CRTM version: %s%s", f.SCRTMVersion.Text, claimed(f.SCRTMVersion.Verified))
+	lines := [][2]string{}
+	if got.Legacy {
+		lines = append(lines, [2]string{"Format", "SHA-1 only, as of TPM 1.2: a quote of it needs --allow-sha1"})
 	}
-	if f.SecureBoot != nil {
-		p.line("Secure Boot: %s", onOff(f.SecureBoot.Enabled))
+	if got.StartupLocality != 0 {
+		lines = append(lines, [2]string{"Startup locality", fmt.Sprint(got.StartupLocality)})
 	}
-	for _, l := range f.BootLoaders {
-		p.line("Boot loader: %s %s", dash(l.Path), strongest(l.Digests))
-	}
-	for _, c := range f.CommandLines {
-		p.line("Command line (PCR %d): %s%s", c.PCR, first(c.Text, strongest(c.Digests)), claimed(c.Verified))
-	}
+	f := got.Facts
+	lines = append(lines, secureBootLines(f.SecureBoot, keySubjects(got.Keys))...)
+	lines = append(lines, startedLines(f.SCRTMVersion, f.BootLoaders, f.CommandLines, f.Boot)...)
+	p.fields(lines...)
+	p.gap()
+	p.line("Nothing here is proven: a quote of these PCRs proves it (troth attest verify).")
 }
 
-func claimed(verified bool) string {
-	if verified {
-		return ""
+// drawEvents adds a line for each event; a narrow terminal does without types.
+func drawEvents(p *page, events []eventLine, width int) {
+	const narrow = 110
+	t := &table{head: []string{"#", "PCR", "TYPE", "VERIFIED", "SAYS"}}
+	slim := width > 0 && width < narrow
+	if slim {
+		t.head = []string{"#", "PCR", "VERIFIED", "SAYS"}
 	}
-	return " (claimed)"
+	before := 0
+	for _, e := range events {
+		before = max(before, len(e.Type))
+	}
+	for _, e := range events {
+		state := "claimed"
+		switch {
+		case !e.measures:
+			state = "-"
+		case e.Recomputed:
+			state = "yes"
+		}
+		says := first(e.Says, fmt.Sprintf("(%d bytes)", e.Length))
+		cells := []string{fmt.Sprint(e.Sequence), pcrName(e.PCR), e.Type, state}
+		room := width - len("9999  PCR  ") - before - len("  VERIFIED  ")
+		if slim {
+			cells = []string{fmt.Sprint(e.Sequence), pcrName(e.PCR), state}
+			room = width - len("9999  PCR  VERIFIED  ")
+			if e.Says == "" {
+				says = e.Type + " " + says
+			}
+		}
+		t.add(append(cells, cut(says, width, room))...)
+	}
+	p.table(t, "No events.")
+	p.line("Verified: the digest is the hash of what is shown. Claimed: only the digest was measured, the rest is the writer's word.")
 }
 
-func onOff(b bool) string {
-	if b {
-		return "on"
+func pcrName(pcr int) string {
+	if pcr < 0 {
+		return "-"
 	}
-	return "off"
+	return fmt.Sprint(pcr)
+}
+
+// cut shortens a text for a terminal of a known width.
+func cut(s string, width, room int) string {
+	runes := []rune(clean(s))
+	room = max(room, 20)
+	if width <= 0 || len(runes) <= room {
+		return s
+	}
+	return string(runes[:room-1]) + "…"
 }
 
 func drawPCRs(p *page, pcrs map[string]pcrValues) {
 	t := &table{head: []string{"BANK", "PCR", "VALUE"}}
+	reset := map[string][]string{}
 	for _, bank := range slices.Sorted(maps.Keys(pcrs)) {
 		for _, index := range slices.Sorted(maps.Keys(pcrs[bank])) {
-			t.add(bank, strconv.Itoa(index), pcrs[bank][index])
+			value := pcrs[bank][index]
+			if strings.Trim(value, "0") == "" || index >= 17 && index <= 22 && strings.Trim(value, "f") == "" {
+				reset[bank] = append(reset[bank], fmt.Sprint(index))
+				continue
+			}
+			t.add(bank, fmt.Sprint(index), value)
 		}
 	}
 	p.table(t, "No PCR is extended.")
+	for _, bank := range slices.Sorted(maps.Keys(reset)) {
+		p.line("%s: at their reset value, as nothing was measured: PCR %s", bank, strings.Join(reset[bank], ", "))
+	}
 }
 
 // strongest is one digest of several, with its bank.

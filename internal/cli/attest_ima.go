@@ -73,7 +73,7 @@ func (a *app) attestIMA(file, bank, pcr10 string) error {
 	}
 	list, err := ima.Parse(raw)
 	if err != nil {
-		return failf(exitNo, attest.CodeIMAMalformed, "%s is no IMA list: %s", file, err)
+		return failf(exitNo, attest.CodeIMAMalformed, "%s is no IMA list: %s%s", file, err, kindHint(raw, kindIMA))
 	}
 	got := readIMA(list)
 	var mismatch error

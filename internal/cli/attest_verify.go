@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +16,9 @@ const codeSecureBoot = "secure_boot_required"
 
 // evidenceFlags name the files of one piece of evidence.
 type evidenceFlags struct {
-	ak, quote, signature, nonce, pcrs, eventLog, ima string
-	secureBoot, sha1, attributes                     bool
+	ak, quote, signature, nonce, pcrs, eventLog, userspaceLog, ima string
+	imaAllow, imaKeys                                              string
+	secureBoot, sha1, attributes                                   bool
 }
 
 func (a *app) attestVerifyCommand() *cobra.Command {
@@ -29,14 +28,20 @@ func (a *app) attestVerifyCommand() *cobra.Command {
 		Short: "Verify a TPM quote and the logs behind it",
 		Long: `Verify a TPM quote: key type and attributes, signature, magic and type, nonce, signed
 selection and PCR digest; and that every log that is given replays to the quoted
-values. What the logs then say (Secure Boot is off, an IMA violation) is a fact in the
-answer, and no failure unless it was required.
+values. What the logs then say (Secure Boot is off, an IMA violation, an unknown file)
+is a fact in the answer, and no failure unless it was required.
 
 --ak takes a PEM public key, a TPMT_PUBLIC or a TPM2B_PUBLIC; a PEM key carries no
 attributes, which is a warning. --quote takes a TPMS_ATTEST or TPM2B_ATTEST,
 --signature a TPMT_SIGNATURE, --nonce the qualifying data as signed, --pcrs the values
 of exactly the quoted PCRs, as {"sha256":{"0":"HEX"}}. Without --pcrs the values are
 derived from the logs, and verify only if the logs explain everything that was quoted.
+
+Where systemd measured after the boot (systemd-pcrphase, systemd-pcrextend), the event
+log alone does not explain PCR 9 and 11 to 15: add --userspace-log, the file
+/run/log/systemd/tpm2-measure.log. --ima-allow and --ima-keys say what may run: digests
+of files, as sha256sum prints them, and certificates that files are signed with. What
+neither vouches for is listed.
 
 Exit status: 0 verified; 1 not verified; 2 a file cannot be read.`,
 		Example: `  troth attest verify --ak ak.pub --quote quote.bin --signature sig.bin --nonce 6e6f6e6365 \
@@ -51,7 +56,10 @@ Exit status: 0 verified; 1 not verified; 2 a file cannot be read.`,
 	f.StringVar(&e.nonce, "nonce", "", "qualifying data as signed, in hexadecimal")
 	f.StringVar(&e.pcrs, "pcrs", "", "`FILE` of the quoted PCR values (JSON)")
 	f.StringVar(&e.eventLog, "event-log", "", "`FILE` of the firmware event log")
+	f.StringVar(&e.userspaceLog, "userspace-log", "", "`FILE` of systemd's own measurements (tpm2-measure.log)")
 	f.StringVar(&e.ima, "ima", "", "`FILE` of the IMA list, ASCII or binary")
+	f.StringVar(&e.imaAllow, "ima-allow", "", "`FILE` of digests that may run, as sha256sum prints them")
+	f.StringVar(&e.imaKeys, "ima-keys", "", "`FILE` of certificates that files may be signed with")
 	f.BoolVar(&e.secureBoot, "require-secure-boot", false, "not verified unless the log proves that Secure Boot is on")
 	f.BoolVar(&e.sha1, "allow-sha1", false, "accept quotes of the SHA-1 bank")
 	f.BoolVar(&e.attributes, "require-attributes", false, "not verified with a PEM key, which carries no attributes")
@@ -62,6 +70,9 @@ func (a *app) attestVerify(e evidenceFlags) error {
 	if e.ak == "" || e.quote == "" || e.signature == "" || e.nonce == "" {
 		return usagef("attest verify needs --ak, --quote, --signature and --nonce")
 	}
+	if e.ima == "" && (e.imaAllow != "" || e.imaKeys != "") {
+		return usagef("--ima-allow and --ima-keys judge an IMA list: give one with --ima")
+	}
 	nonce, err := hex.DecodeString(strings.TrimSpace(e.nonce))
 	if err != nil {
 		return usagef("--nonce takes hexadecimal digits: %s", err)
@@ -70,13 +81,18 @@ func (a *app) attestVerify(e evidenceFlags) error {
 	if err != nil {
 		return err
 	}
-	result := attest.Appraise(evidence, attest.Expectation{
-		QualifyingData: nonce, AllowSHA1: e.sha1, RequireAttributes: e.attributes,
-	})
+	want := attest.Expectation{QualifyingData: nonce, AllowSHA1: e.sha1, RequireAttributes: e.attributes}
+	if want.IMAAllow, err = a.readAllowList(e.imaAllow); err != nil {
+		return err
+	}
+	if want.IMAKeys, err = a.readIMAKeys(e.imaKeys); err != nil {
+		return err
+	}
+	result := hintAtKinds(attest.Appraise(evidence, want), evidence)
 	if e.secureBoot {
 		result = requireSecureBoot(result)
 	}
-	if err := a.printer().print(result, func(p *page) { drawResult(p, result) }); err != nil {
+	if err := a.printer().print(result, func(p *page) { drawResult(p, result, evidence) }); err != nil {
 		return err
 	}
 	if result.Verified {
@@ -95,6 +111,7 @@ func (a *app) readEvidence(e evidenceFlags) (out attest.Evidence, err error) {
 		{e.quote, maxBlob, &out.Quote},
 		{e.signature, maxBlob, &out.Signature},
 		{e.eventLog, maxEventLog, &out.EventLog},
+		{e.userspaceLog, maxEventLog, &out.UserspaceLog},
 		{e.ima, maxIMAList, &out.IMA},
 	} {
 		if part.file == "" {
@@ -110,13 +127,45 @@ func (a *app) readEvidence(e evidenceFlags) (out attest.Evidence, err error) {
 	return out, err
 }
 
+// hintAtKinds adds to a part that does not parse what it is instead.
+func hintAtKinds(r attest.Result, e attest.Evidence) attest.Result {
+	for i, p := range r.Problems {
+		hint := ""
+		switch p.Code {
+		case attest.CodeAKMalformed, attest.CodeAKType, attest.CodeAKAttributes:
+			hint = kindHint(e.AK, kindPublic, kindPEMKey)
+		case attest.CodeQuoteMalformed, attest.CodeQuoteMagic:
+			hint = kindHint(e.Quote, kindQuote)
+		case attest.CodeTooLarge:
+			part := e.Signature
+			if strings.HasPrefix(p.Message, "quote ") {
+				part = e.Quote
+			}
+			hint = kindHint(part, kindQuote)
+		case attest.CodeSignatureMalformed, attest.CodeSignatureScheme, attest.CodeSignatureInvalid:
+			// A quote that is no quote fails here first.
+			if hint = kindHint(e.Signature); hint == "" && recognise(e.Quote) != kindQuote {
+				hint = "; and the quote is no quote" + kindHint(e.Quote, kindQuote)
+			}
+		case attest.CodeEventLogMalformed:
+			hint = kindHint(e.EventLog, kindEventLog)
+		case attest.CodeUserspaceLogMalformed:
+			hint = kindHint(e.UserspaceLog, kindUserspace)
+		case attest.CodeIMAMalformed:
+			hint = kindHint(e.IMA, kindIMA)
+		}
+		r.Problems[i].Message += hint
+	}
+	return r
+}
+
 func (a *app) readPCRs(file string) (pcrs attest.PCRs, err error) {
 	text, err := a.readFile(file, maxBlob)
 	if err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal(text, &pcrs); err != nil {
-		return nil, failf(exitUsage, codeFile, "%s holds no PCR values as {\"sha256\":{\"0\":\"HEX\"}}: %s", file, err)
+		return nil, failf(exitUsage, codeFile, "%s holds no PCR values as {\"sha256\":{\"0\":\"HEX\"}}: %s%s", file, err, kindHint(text, kindPCRs))
 	}
 	return pcrs, nil
 }
@@ -143,82 +192,4 @@ func notVerified(r attest.Result) error {
 		}
 	}
 	return failf(exitNo, "not_verified", "not verified")
-}
-
-// drawResult explains the verdict line by line: what holds, what the logs say,
-// what does not hold, and last the values.
-func drawResult(p *page, r attest.Result) {
-	lines := [][2]string{{"Verified", yesNo(r.Verified)}}
-	if r.SecureBoot != nil {
-		lines = append(lines, [2]string{"Secure Boot", onOff(r.SecureBoot.Enabled)})
-	}
-	if l := r.EventLog; l != nil {
-		lines = append(lines, [2]string{"Event log", eventLogLine(*l)})
-		lines = append(lines, bootLines(*l)...)
-	}
-	if i := r.IMA; i != nil {
-		lines = append(lines, [2]string{"IMA list", fmt.Sprintf("%s, %s, %s", number(i.Entries, "entry", "entries"), number(i.Violations, "violation", "violations"), replays(i.Replayed))})
-	}
-	if c := r.Clock; c != nil {
-		running := time.Duration(c.Clock) * time.Millisecond //nolint:gosec // a TPM's clock counts milliseconds since it was made
-		lines = append(lines, [2]string{"TPM clock", fmt.Sprintf("ran for %s, reset %d, restart %d, safe: %s", running, c.ResetCount, c.RestartCount, yesNo(c.Safe))})
-	}
-	p.fields(lines...)
-	drawProblems(p, r.Problems)
-	if len(r.PCRs) > 0 {
-		p.gap()
-		drawPCRs(p, plainPCRs(r.PCRs))
-	}
-}
-
-// eventLogLine says which PCRs nothing explains only where the log replays:
-// otherwise that was never established.
-func eventLogLine(l attest.EventLogResult) string {
-	line := number(l.Events, "event", "events") + ", " + replays(l.Replayed)
-	switch {
-	case !l.Replayed:
-		return line
-	case len(l.UnexplainedPCRs) == 0:
-		return line + ", and explains every quoted PCR that firmware extends"
-	default:
-		return line + fmt.Sprintf("; no event explains PCR %s", strings.Trim(fmt.Sprint(l.UnexplainedPCRs), "[]"))
-	}
-}
-
-// bootLines say what was started, as far as the log proves it.
-func bootLines(l attest.EventLogResult) (lines [][2]string) {
-	for _, image := range l.BootLoaders {
-		name := first(image.Path, "an image that the log does not name")
-		lines = append(lines, [2]string{"Booted", name + " " + strongest(image.Digests)})
-	}
-	for _, c := range l.CommandLines {
-		text := first(c.Text, "(only its digest was measured) "+strongest(c.Digests))
-		lines = append(lines, [2]string{fmt.Sprintf("Command, PCR %d", c.PCR), text})
-	}
-	return lines
-}
-
-func replays(yes bool) string {
-	if yes {
-		return "replays to the quote"
-	}
-	return "does NOT replay to the quote"
-}
-
-func number(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-func plainPCRs(pcrs attest.PCRs) map[string]pcrValues {
-	out := map[string]pcrValues{}
-	for bank, values := range pcrs {
-		out[bank] = pcrValues{}
-		for index, value := range values {
-			out[bank][index] = value.String()
-		}
-	}
-	return out
 }

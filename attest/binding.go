@@ -6,8 +6,13 @@ import (
 	"hash"
 )
 
-// bindingDomain keeps these hashes apart from every other use of SHA-256.
-const bindingDomain = "troth attestation binding v1"
+// The domains keep these hashes apart from every other use of SHA-256. A whole
+// IMA list is bound as before lists could be continued, so that evidence of then
+// remains what was quoted.
+const (
+	bindingDomain          = "troth attestation binding v1"
+	continuedBindingDomain = "troth attestation binding v2"
+)
 
 // Binding is what a device signs into a quote's or a certification's qualifying
 // data: it ties the attestation to one purpose, one nonce, one device, one TLS
@@ -20,18 +25,28 @@ type Binding struct {
 	ClientKey []byte   // PKIX SubjectPublicKeyInfo of the TLS key, DER
 	Reported  []byte   // exact bytes of the reported JSON
 	EventLog  [32]byte // SHA-256 of the whole event log; zero if none
-	IMA       [32]byte // SHA-256 of the whole IMA list; zero if none
+	IMA       [32]byte // SHA-256 of the IMA list, from the entry of index IMAFrom on; zero if none
+	IMAFrom   uint64   // entries that the verifier has counted before; 0: the list is whole
 }
 
 // QualifyingData is the 32-byte SHA-256 over a domain string and every field,
-// each preceded by its length as 64 bits big-endian.
+// each preceded by its length as 64 bits big-endian. IMAFrom, in 64 bits
+// big-endian, is the last field of version 2, and not one of version 1, which is
+// that of whole lists.
 func (b Binding) QualifyingData() []byte {
+	domain := bindingDomain
+	if b.IMAFrom > 0 {
+		domain = continuedBindingDomain
+	}
 	h := sha256.New()
 	for _, field := range [][]byte{
-		[]byte(bindingDomain), []byte(b.Purpose), b.Nonce, []byte(b.DeviceID),
+		[]byte(domain), []byte(b.Purpose), b.Nonce, []byte(b.DeviceID),
 		b.ClientKey, b.Reported, b.EventLog[:], b.IMA[:],
 	} {
 		writeField(h, field)
+	}
+	if b.IMAFrom > 0 {
+		writeField(h, binary.BigEndian.AppendUint64(nil, b.IMAFrom))
 	}
 	return h.Sum(nil)
 }

@@ -24,6 +24,8 @@ func TestBindingSeparatesFields(t *testing.T) {
 		"moved to report": {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("e"), Reported: []byte("fgh")},
 		"event log":       {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), EventLog: [32]byte{1}},
 		"IMA":             {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMA: [32]byte{1}},
+		"continued":       {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMAFrom: 1},
+		"from elsewhere":  {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMAFrom: 1 << 32},
 		"zero":            {},
 	} {
 		q := hex.EncodeToString(b.QualifyingData())
@@ -39,6 +41,11 @@ func TestBindingSeparatesFields(t *testing.T) {
 	const want = "ff58f28546e9b325c8b20be115b43ba33745478f37da8f42e9066dca67fb37d7"
 	if got := hex.EncodeToString(base.QualifyingData()); got != want {
 		t.Errorf("qualifying data %s, want %s", got, want)
+	}
+	base.IMAFrom = 7
+	const continued = "1279e24374c72ce3460afcc4258b21dd4bf042446c1cf2664562a79f19dec2c8"
+	if got := hex.EncodeToString(base.QualifyingData()); got != continued {
+		t.Errorf("qualifying data %s, want %s", got, continued)
 	}
 }
 

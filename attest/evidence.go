@@ -52,6 +52,22 @@ type Expectation struct {
 	// shared by all devices.
 	IMAAllow *ima.AllowList
 	IMAKeys  *ima.Keyring
+	// IMAFiles, where it is not nil, chooses what may run by the PCR values, in
+	// place of IMAAllow and IMAKeys: which release a device runs is known only from
+	// them. It is called at most once, with values that the quote covers, and where
+	// nothing failed before.
+	IMAFiles func(PCRs) IMAFiles
+	// LastClock is the one that was quoted last under the same key; zero: none.
+	LastClock Clock
+}
+
+// IMAFiles is what may run, under a name.
+type IMAFiles struct {
+	// ID names the content of Allow and Keys: where it differs from that which
+	// judged a list's beginning, the beginning must be judged anew.
+	ID    string
+	Allow *ima.AllowList
+	Keys  *ima.Keyring // both nil: nothing is judged
 }
 
 // Result is the outcome of an appraisal.
@@ -73,10 +89,16 @@ type Result struct {
 	IMA *IMAResult `json:"ima,omitempty"`
 	// Clock is present where the quote holds.
 	Clock *Clock `json:"clock,omitempty"`
+	// ClockProblems are those of CompareClock with Expectation.LastClock: facts for
+	// policy, which do not touch Verified.
+	ClockProblems []Problem `json:"clock_problems,omitempty"`
 	// IMAUnknown lists the first 16 of IMAResult.Unknown.
 	IMAUnknown []UnknownFile `json:"ima_unknown,omitempty"`
+	// IMACovered is how many bytes of Evidence.IMA the quoted PCR 10 covers: what
+	// follows is sent again by a list that continues IMAState.
+	IMACovered int `json:"-"`
 	// IMAState is what a later appraisal of the rest of the list may begin with;
-	// nil unless the evidence is verified and has an IMA list.
+	// nil unless the evidence is verified and has an IMA list that can be continued.
 	IMAState *IMAState `json:"-"`
 }
 
@@ -125,9 +147,10 @@ type IMAResult struct {
 	// BootAggregate says whether the list's first entry is the hash of the quoted
 	// PCRs that the firmware and the boot loader measured into.
 	BootAggregate BootAggregate `json:"boot_aggregate,omitempty"`
-	// Unknown counts the entries, of those that this list newly covers, that
-	// neither Expectation.IMAAllow nor Expectation.IMAKeys vouches for.
+	// Unknown counts, among Entries, what nothing in the expectation vouches for.
 	Unknown int `json:"unknown,omitempty"`
+	// JudgedBy is the ID of the IMAFiles that judged Entries.
+	JudgedBy string `json:"judged_by,omitempty"`
 }
 
 // BootAggregate is the outcome of comparing IMA's boot_aggregate.

@@ -21,6 +21,13 @@ type IMAState struct {
 	PCR map[string]Digest `json:"pcr"`
 	// BootAggregate as it was found at the beginning.
 	BootAggregate BootAggregate `json:"boot_aggregate,omitempty"`
+	// Form of the list; what continues it has the same, so that both can be joined.
+	Form ima.Form `json:"form"`
+	// JudgedBy, Unknown and UnknownFiles are IMAResult.JudgedBy, IMAResult.Unknown
+	// and Result.IMAUnknown: an unknown file remains one until the next boot.
+	JudgedBy     string        `json:"judged_by,omitempty"`
+	Unknown      int           `json:"unknown,omitempty"`
+	UnknownFiles []UnknownFile `json:"unknown_files,omitempty"`
 }
 
 // continues says whether the evidence's state may precede this quote.
@@ -29,10 +36,26 @@ func (a *appraisal) continues() bool {
 	switch {
 	case from == nil:
 		return true
-	case from.Entries < 0 || from.Violations < 0 || from.Violations > from.Entries:
+	case from.Entries < 0 || from.Violations < 0 || from.Violations > from.Entries || from.Unknown < 0 || from.Unknown > from.Entries:
 		a.fail(CodeIMAState, "the state that the IMA list continues is not one")
 	case a.result.Clock == nil || from.ResetCount != a.result.Clock.ResetCount:
 		a.fail(CodeIMAState, "the state that the IMA list continues is of another boot: the whole list is needed")
+	default:
+		return true
+	}
+	return false
+}
+
+// joins says whether the list may follow the one that the state is of.
+func (a *appraisal) joins(list *ima.List) bool {
+	from := a.evidence.IMAFrom
+	switch {
+	case from == nil:
+		return true
+	case list.Form != "" && from.Form != "" && list.Form != from.Form:
+		a.fail(CodeIMAState, "the IMA list is %s, and the one that it continues %s: the whole list is needed", list.Form, from.Form)
+	case from.Entries+len(list.Entries) > ima.MaxEntries:
+		a.fail(CodeTooLarge, "the IMA list has %d entries with those before, more than %d", from.Entries+len(list.Entries), ima.MaxEntries)
 	default:
 		return true
 	}
@@ -62,10 +85,19 @@ func (a *appraisal) replayIMA(list *ima.List, bank string, logged []byte) (ima.R
 	return replayed, true
 }
 
-// imaState is where this appraisal ended.
+// imaState is where this appraisal ended; nil for a text whose last line has no
+// end, as nothing can be joined to it.
 func (a *appraisal) imaState() *IMAState {
-	s := &IMAState{ResetCount: a.result.Clock.ResetCount, Entries: a.result.IMA.Entries, Violations: a.result.IMA.Violations,
-		PCR: map[string]Digest{}, BootAggregate: a.result.IMA.BootAggregate}
+	covered := a.evidence.IMA[:a.result.IMACovered]
+	if a.list.Form == ima.FormASCII && len(covered) > 0 && covered[len(covered)-1] != '\n' {
+		return nil
+	}
+	r := a.result.IMA
+	s := &IMAState{ResetCount: a.result.Clock.ResetCount, Entries: r.Entries, Violations: r.Violations, PCR: map[string]Digest{},
+		BootAggregate: r.BootAggregate, Form: a.list.Form, JudgedBy: r.JudgedBy, Unknown: r.Unknown, UnknownFiles: a.result.IMAUnknown}
+	if from := a.evidence.IMAFrom; from != nil && from.Form != "" {
+		s.Form = from.Form
+	}
 	for _, b := range a.selection {
 		if value, quoted := a.evidence.PCRs[b.bank][ima.PCR]; quoted {
 			s.PCR[b.bank] = bytes.Clone(value)

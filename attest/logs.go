@@ -198,12 +198,15 @@ func findingCode(k eventlog.Kind) string {
 func (a *appraisal) ima(replay map[string]map[int][]byte) {
 	out := &IMAResult{}
 	a.result.IMA = out
+	if !a.continues() {
+		return
+	}
 	list, err := a.parsedList()
 	if err != nil {
 		a.fail(CodeIMAMalformed, "%v", err)
 		return
 	}
-	if !a.continues() {
+	if !a.joins(list) {
 		return
 	}
 	banks, total := 0, IMAResult{}
@@ -230,11 +233,11 @@ func (a *appraisal) ima(replay map[string]map[int][]byte) {
 		return
 	}
 	*out = total
-	a.files(list, total.Entries)
-	from := a.evidence.IMAFrom
-	if from == nil || from.Entries == 0 {
+	a.result.IMACovered = list.Size(total.Entries)
+	if from := a.evidence.IMAFrom; from == nil || from.Entries == 0 {
 		out.BootAggregate = a.bootAggregate(list)
-		return
+	} else {
+		out.Entries, out.Violations, out.BootAggregate = from.Entries+total.Entries, from.Violations+total.Violations, from.BootAggregate
 	}
-	out.Entries, out.Violations, out.BootAggregate = from.Entries+total.Entries, from.Violations+total.Violations, from.BootAggregate
+	a.files(list, total.Entries)
 }

@@ -118,8 +118,10 @@ const (
 	CodeIMANotQuoted = "ima_not_quoted"
 	// CodeIMAMismatch: no prefix of the IMA list leads to the quoted PCR 10.
 	CodeIMAMismatch = "ima_mismatch"
-	// CodeIMAState: the IMA list is said to continue another boot's, or a state without the quoted banks.
+	// CodeIMAState: the IMA list is said to continue another boot's, one of another form, or a state without the quoted banks.
 	CodeIMAState = "ima_state"
+	// CodeIMAJudged: the beginning of the IMA list was judged by other files than those that the verifier now expects.
+	CodeIMAJudged = "ima_judged"
 	// CodeIMABootAggregate: the list's boot_aggregate is not that of the quoted PCRs. A warning where it is missing.
 	CodeIMABootAggregate = "ima_boot_aggregate"
 	// CodeIMASHA1Padded: the kernel extended padded SHA-1 digests into a stronger bank. A warning.

@@ -7,24 +7,29 @@ import (
 	"strconv"
 )
 
-// parseASCII reads ascii_runtime_measurements.
-func parseASCII(list []byte) ([]Entry, error) {
-	var entries []Entry
+// parseASCII reads ascii_runtime_measurements, at most n entries.
+func parseASCII(list []byte, n int) (List, error) {
+	l := List{Form: FormASCII}
+	// Else the last entry of a list that this one continues would not end there.
+	if !beginsEntry(list) {
+		return l, errNoEntry
+	}
 	// What may be read again to find where names with newlines end, so that the
 	// whole parse stays linear in the list's size.
-	budget := len(list) + 1<<16
-	for len(list) > 0 {
-		if len(entries) >= MaxEntries {
-			return entries, errTooMany
+	size, budget := len(list), len(list)+1<<16
+	for len(list) > 0 && len(l.Entries) < n {
+		if len(l.Entries) >= MaxEntries {
+			return l, errTooMany
 		}
 		e, rest, err := parseASCIIEntry(list, &budget)
 		if err != nil {
-			return entries, err
+			return l, err
 		}
-		entries = append(entries, e)
+		e.end = size - len(rest)
+		l.Entries = append(l.Entries, e)
 		list = rest
 	}
-	return entries, nil
+	return l, nil
 }
 
 // parseASCIIEntry reads up to a newline after which another entry begins, or

@@ -40,41 +40,42 @@ func (r *reader) field() []byte {
 	return r.take(n)
 }
 
-// parseBinary reads binary_runtime_measurements. The list of the default file
+// parseBinary reads binary_runtime_measurements, at most n entries. The list of the default file
 // records SHA-1 template hashes; the lists by algorithm of newer kernels record
 // longer ones. The first entry, boot_aggregate, tells which.
-func parseBinary(list []byte) ([]Entry, error) {
+func parseBinary(list []byte, n int) (List, error) {
 	var firstErr error
-	for _, size := range []uint32{20, 32, 48, 64} {
-		r := &reader{b: list}
-		if len(list) == 0 {
-			return nil, nil
-		}
-		if _, err := parseBinaryEntry(r, size); err != nil {
+	for _, form := range []struct {
+		size uint32
+		form Form
+	}{{20, FormBinarySHA1}, {32, FormBinarySHA256}, {48, FormBinarySHA384}, {64, FormBinarySHA512}} {
+		if _, err := parseBinaryEntry(&reader{b: list}, form.size); err != nil {
 			if firstErr == nil {
 				firstErr = err
 			}
 			continue
 		}
-		return parseBinarySized(list, size)
+		l := List{Form: form.form}
+		err := l.parseBinary(list, form.size, n)
+		return l, err
 	}
-	return nil, firstErr
+	return List{}, firstErr
 }
 
-func parseBinarySized(list []byte, hashSize uint32) ([]Entry, error) {
+func (l *List) parseBinary(list []byte, hashSize uint32, n int) error {
 	r := &reader{b: list}
-	var entries []Entry
-	for len(r.b) > 0 {
-		if len(entries) >= MaxEntries {
-			return entries, errTooMany
+	for len(r.b) > 0 && len(l.Entries) < n {
+		if len(l.Entries) >= MaxEntries {
+			return errTooMany
 		}
 		e, err := parseBinaryEntry(r, hashSize)
 		if err != nil {
-			return entries, err
+			return err
 		}
-		entries = append(entries, e)
+		e.end = len(list) - len(r.b)
+		l.Entries = append(l.Entries, e)
 	}
-	return entries, nil
+	return nil
 }
 
 func parseBinaryEntry(r *reader, hashSize uint32) (Entry, error) {

@@ -43,33 +43,85 @@ type Entry struct {
 	Violation bool
 
 	data []byte // what the template hash is computed over
+	end  int    // of the entry in the list, in bytes
 }
 
 // List is a parsed measurement list whose template hashes all hold.
 type List struct {
 	Entries []Entry
+	// Form of the list: lists of one form may be joined. "" for an empty one.
+	Form Form
+}
+
+// Form is how a list is written: as text, or in binary with template hashes of
+// some algorithm.
+type Form string
+
+// The forms.
+const (
+	FormASCII        Form = "ascii"
+	FormBinarySHA1   Form = "binary-sha1"
+	FormBinarySHA256 Form = "binary-sha256"
+	FormBinarySHA384 Form = "binary-sha384"
+	FormBinarySHA512 Form = "binary-sha512"
+)
+
+// Size of the first n entries in bytes, which is where the entry of index n
+// begins.
+func (l *List) Size(n int) int {
+	if n <= 0 {
+		return 0
+	}
+	return l.Entries[n-1].end
 }
 
 // Parse reads a whole list in either form, told apart by its first byte.
 // It refuses entries for PCRs other than PCR, template hashes that do not match,
 // truncation and trailing bytes. An empty list is a list without entries.
 func Parse(list []byte) (*List, error) {
+	l, err := parseFirst(list, len(list))
+	if err != nil {
+		return nil, fmt.Errorf("parse IMA list: %w", err)
+	}
+	return l, nil
+}
+
+// Offset is where the entry of index n begins in a list, in bytes. It reads no
+// further; a list of fewer than n entries, or that does not parse up to there, is
+// an error. Nothing else tells it: a name may hold what looks like an entry.
+func Offset(list []byte, n int) (int, error) {
+	l, err := parseFirst(list, n)
+	if err != nil {
+		return 0, fmt.Errorf("find entry %d of IMA list: %w", n, err)
+	}
+	if len(l.Entries) < n {
+		return 0, fmt.Errorf("find entry %d of IMA list: it has %d", n, len(l.Entries))
+	}
+	return l.Size(n), nil
+}
+
+// parseFirst reads at most n entries.
+func parseFirst(list []byte, n int) (*List, error) {
 	if len(list) > MaxSize {
-		return nil, fmt.Errorf("parse IMA list: %d bytes, more than %d", len(list), MaxSize)
+		return nil, fmt.Errorf("%d bytes, more than %d", len(list), MaxSize)
+	}
+	if len(list) == 0 {
+		return &List{}, nil
 	}
 	parse := parseBinary
-	if len(list) > 0 && (list[0] == ' ' || (list[0] >= '0' && list[0] <= '9')) {
+	if list[0] == ' ' || (list[0] >= '0' && list[0] <= '9') {
 		parse = parseASCII
 	}
-	entries, err := parse(list)
+	l, err := parse(list, n)
 	if err != nil {
-		return nil, fmt.Errorf("parse IMA list: entry %d: %w", len(entries), err)
+		return nil, fmt.Errorf("entry %d: %w", len(l.Entries), err)
 	}
-	return &List{Entries: entries}, nil
+	return &l, nil
 }
 
 var (
 	errShort    = errors.New("truncated")
+	errNoEntry  = errors.New("no entry begins here")
 	errTooMany  = fmt.Errorf("more than %d entries", MaxEntries)
 	errTemplate = errors.New("template hash does not match the entry")
 )

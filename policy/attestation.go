@@ -12,6 +12,7 @@ type AttestationInput struct {
 	Problems   []string          `json:"problems"` // codes (package attest), of errors and of warnings, also of the clock
 	Warnings   []string          `json:"warnings"` // those of Problems that are no errors
 	EventLog   EventLogInput     `json:"event_log"`
+	Userspace  UserspaceInput    `json:"userspace"`
 	Boot       BootInput         `json:"boot"`
 	SecureBoot SecureBootInput   `json:"secure_boot"`
 	IMA        IMAInput          `json:"ima"`
@@ -24,6 +25,15 @@ type EventLogInput struct {
 	Given           bool  `json:"given"`
 	Replayed        bool  `json:"replayed"` // it replays to the quoted values
 	UnexplainedPCRs []int `json:"unexplained_pcrs"`
+}
+
+// UserspaceInput is how the log of systemd's own measurements fits the quote
+// (/run/log/systemd/tpm2-measure.log).
+type UserspaceInput struct {
+	Given    bool `json:"given"`
+	Replayed bool `json:"replayed"` // after the event log, it leads to the quoted values
+	Records  int  `json:"records"`  // that the quote covers
+	Ahead    int  `json:"ahead"`    // records after those
 }
 
 // SecureBootInput is what the event log says of UEFI Secure Boot (PCR 7). Lists
@@ -66,11 +76,18 @@ type BootInput struct {
 	Authorities  []AuthorityInput   `json:"authorities"`   // PCR 7: what images were verified with
 	Shim         []NamedInput       `json:"shim"`          // PCR 14, and flags in PCR 7: shim's owner database (MokList, …)
 	Sections     []NamedInput       `json:"sections"`      // PCR 11: of the unified kernel image
-	Variables    []BootVariable     `json:"variables"`     // PCR 1: BootOrder, Boot####
-	SCRTMVersion TextInput          `json:"s_crtm_version"`
-	SBATLevel    TextInput          `json:"sbat_level"` // PCR 7: the revocation level that shim enforced
-	GPT          GPTInput           `json:"gpt"`
-	Exit         ExitInput          `json:"exit_boot_services"`
+	Files        []NamedInput       `json:"files"`         // PCR 9: what GRUB read
+	Initrds      []NamedInput       `json:"initrds"`       // PCR 9: those that the kernel's EFI stub loaded
+	// Configuration is systemd-boot's and systemd-stub's: loader.conf (PCR 5),
+	// add-ons and credentials (PCR 12), extensions (PCR 13).
+	Configuration []NamedInput `json:"configuration"`
+	// Other is what was measured into PCR 2 and 8 to 15 besides, by its event type.
+	Other        []NamedInput   `json:"other"`
+	Variables    []BootVariable `json:"variables"` // PCR 1: BootOrder, Boot####
+	SCRTMVersion TextInput      `json:"s_crtm_version"`
+	SBATLevel    TextInput      `json:"sbat_level"` // PCR 7: the revocation level that shim enforced
+	GPT          GPTInput       `json:"gpt"`
+	Exit         ExitInput      `json:"exit_boot_services"`
 }
 
 // ImageInput is an EFI image by its Authenticode digest.
@@ -192,6 +209,7 @@ func (b BootInput) normal() BootInput {
 	b.Complete, b.Cut = list(b.Complete), list(b.Cut)
 	b.BootLoaders, b.OptionROMs, b.CommandLines = list(b.BootLoaders), list(b.OptionROMs), list(b.CommandLines)
 	b.Authorities, b.Shim, b.Sections = list(b.Authorities), list(b.Shim), list(b.Sections)
+	b.Files, b.Initrds, b.Configuration, b.Other = list(b.Files), list(b.Initrds), list(b.Configuration), list(b.Other)
 	variables := make([]BootVariable, len(b.Variables))
 	for i, v := range b.Variables {
 		v.Order = list(v.Order)

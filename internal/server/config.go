@@ -36,6 +36,7 @@ type Config struct {
 	CheckIn      CheckInConfig      `json:"check_in"`
 	Certificates CertificatesConfig `json:"certificates"`
 	Firmware     FirmwareConfig     `json:"firmware"`
+	Result       ResultConfig       `json:"result"`
 }
 
 // EnrollmentConfig is who may enrol.
@@ -147,6 +148,7 @@ func (c Config) complete() (Config, error) {
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
 	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(10*time.Second))
+	c.Result = c.Result.complete(c)
 	return c, c.validate()
 }
 
@@ -174,7 +176,7 @@ func (c Config) validate() error {
 	if strings.ContainsAny(c.TrustDomain, "/ :") {
 		return fmt.Errorf("configuration: trust_domain %q is not the name of a SPIFFE trust domain", c.TrustDomain)
 	}
-	return nil
+	return c.Result.validate()
 }
 
 func or[T comparable](v, otherwise T) T {

@@ -102,6 +102,7 @@ func flags(o *options) *flag.FlagSet {
 	f.StringVar(&o.agent.IMA, "ima", "/sys/kernel/security/ima/ascii_runtime_measurements", "`file` of the IMA measurement list")
 	f.StringVar(&o.agent.SlotDir, "slots", "", "`directory` of the firmware slots; without it nothing is installed")
 	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed with --slots")
+	f.StringVar(&o.agent.ResultFile, "result-file", "", "`file` for the device's signed attestation result, written after each check-in; relative to --state-dir")
 	f.DurationVar(&o.agent.ConfirmWithin, "confirm-within", 15*time.Minute, "how long a new slot has to prove itself")
 	f.StringVar(&o.healthCheck, "health-check", "", "`command` that exits 0 if what booted works")
 	f.StringVar(&o.reboot, "reboot", "", "`command` that reboots; without it the agent exits with status 10")

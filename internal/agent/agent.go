@@ -36,6 +36,7 @@ type Config struct {
 	IMA           string        // path of the IMA list; empty: none
 	SlotDir       string        // firmware slots; empty: the agent installs nothing
 	TUFRoot       string        // first trusted TUF root, a file
+	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere
 	Version       string        // of the agent
 	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
 
@@ -141,6 +142,7 @@ func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, a.heal(err)
 	}
+	a.keepResult(ctx, answer)
 	again, err := a.follow(ctx, answer)
 	if err != nil || again {
 		return 0, err

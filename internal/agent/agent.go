@@ -59,6 +59,7 @@ type Agent struct {
 	nonce     []byte          // for the next check-in; nil: ask for one
 	selection api.Selection   // of PCRs to quote; nil: ask for it
 	held      map[string]bool // digests of logs that the service holds
+	list      imaList
 	update    updateState
 	health    string
 }

@@ -19,7 +19,9 @@ func hasCode(t *testing.T, err error, code string) {
 	var e *attest.Error
 	if !errors.As(err, &e) || e.Code() != code {
 		t.Errorf("error %v, want code %s", err, code)
+		return
 	}
+	provoke(code)
 }
 
 // TestAttack_K1_NameCoversWholePublic: a name over less than the whole public

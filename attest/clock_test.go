@@ -43,6 +43,7 @@ func TestAttack_Q7_ClockGoesBack(t *testing.T) {
 			got := want{}
 			for _, p := range attest.CompareClock(tt.prev, tt.now) {
 				got[p.Code] = p.Severity
+				provoke(p.Code)
 			}
 			if len(got) != len(tt.want) {
 				t.Errorf("problems %v, want %v", got, tt.want)

@@ -36,7 +36,6 @@ type Config struct {
 	IMA           string        // path of the IMA list; empty: none
 	SlotDir       string        // firmware slots; empty: the agent installs nothing
 	TUFRoot       string        // first trusted TUF root, a file
-	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere
 	Version       string        // of the agent
 	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
 
@@ -59,7 +58,6 @@ type Agent struct {
 	nonce     []byte          // for the next check-in; nil: ask for one
 	selection api.Selection   // of PCRs to quote; nil: ask for it
 	held      map[string]bool // digests of logs that the service holds
-	list      imaList
 	update    updateState
 	health    string
 }
@@ -143,7 +141,6 @@ func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, a.heal(err)
 	}
-	a.keepResult(ctx, answer)
 	again, err := a.follow(ctx, answer)
 	if err != nil || again {
 		return 0, err

@@ -58,15 +58,13 @@ type PCRs map[string]map[int]string
 
 // Evidence is one attestation. The quote's qualifying data is
 // attest.Binding.QualifyingData over the nonce, the device, its TLS key, the
-// exact bytes of Reported, and the digests of the logs. A check-in may leave out
-// the beginning of the IMA list that the service has counted in this boot.
+// exact bytes of Reported, and the digests of the whole logs.
 type Evidence struct {
 	Quote     []byte `json:"quote" maxLength:"8192" doc:"TPMS_ATTEST"`
 	Signature []byte `json:"signature" maxLength:"4096" doc:"TPMT_SIGNATURE"`
 	PCRs      PCRs   `json:"pcrs"`
 	EventLog  *Log   `json:"event_log,omitempty"`
 	IMA       *Log   `json:"ima,omitempty"`
-	IMAFrom   int    `json:"ima_from,omitempty" minimum:"0" doc:"entries of the IMA list that come before ima: ima_entries of the last answer; 0: the list is whole"`
 	Reported  []byte `json:"reported" maxLength:"262144" doc:"JSON document of type Reported, the exact bytes that the quote binds"`
 }
 
@@ -105,9 +103,8 @@ type ReportedUpdate struct {
 
 // Nonce is a fresh challenge for one check-in.
 type Nonce struct {
-	Nonce      []byte    `json:"nonce"`
-	Selection  Selection `json:"selection"`
-	IMAEntries int       `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
+	Nonce     []byte    `json:"nonce"`
+	Selection Selection `json:"selection"`
 }
 
 // CheckInRequest is one check-in.
@@ -125,7 +122,6 @@ type CheckInAnswer struct {
 	Assignment  *Assignment `json:"assignment,omitempty"`
 	Nonce       []byte      `json:"nonce"`
 	NextSeconds int         `json:"next_seconds" doc:"come back after this long"`
-	IMAEntries  int         `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
 }
 
 // Finding is a control that the device fails.

@@ -33,8 +33,7 @@ type Config struct {
 type Repository struct {
 	Config
 	refresh sync.Mutex
-	client  atomic.Pointer[client.Client] // nil until the repository exists
-	rules   rules
+	updater *client.Client // nil until the repository exists
 	current atomic.Pointer[fleet.Catalog]
 	loaded  atomic.Bool
 }
@@ -56,9 +55,7 @@ func (r *Repository) Catalog() fleet.Catalog { return *r.current.Load() }
 
 // Refresh re-signs the repository where it is due and the keys are here, and
 // reads it. Metadata that does not verify changes nothing: the last set that did
-// stays. A repository that does not exist yet is an empty one. An error that names
-// an allow-list comes with a new catalogue: the release counts, but IMAFiles fails
-// for it.
+// stays. A repository that does not exist yet is an empty one.
 func (r *Repository) Refresh(ctx context.Context) error {
 	r.refresh.Lock()
 	defer r.refresh.Unlock()
@@ -99,18 +96,17 @@ func (r *Repository) resign() error {
 }
 
 func (r *Repository) read(ctx context.Context) error {
-	updater := r.client.Load()
-	if updater == nil {
-		var err error
-		if updater, err = r.open(); err != nil {
+	if r.updater == nil {
+		updater, err := r.open()
+		if err != nil {
 			return err
 		}
-		r.client.Store(updater)
+		r.updater = updater
 	}
-	if err := updater.Refresh(ctx); err != nil {
+	if err := r.updater.Refresh(ctx); err != nil {
 		return fmt.Errorf("refresh firmware catalogue: %w", err)
 	}
-	targets, err := updater.Targets()
+	targets, err := r.updater.Targets()
 	if err != nil {
 		return fmt.Errorf("read firmware catalogue: %w", err)
 	}
@@ -122,8 +118,7 @@ func (r *Repository) read(ctx context.Context) error {
 	}
 	r.current.Store(&next)
 	r.loaded.Store(true)
-	r.rules.keep(next)
-	return missing(next, targets)
+	return nil
 }
 
 // open makes the TUF client. Without a configured root, the first one that is

@@ -36,7 +36,6 @@ type Config struct {
 	CheckIn      CheckInConfig      `json:"check_in"`
 	Certificates CertificatesConfig `json:"certificates"`
 	Firmware     FirmwareConfig     `json:"firmware"`
-	Result       ResultConfig       `json:"result"`
 }
 
 // EnrollmentConfig is who may enrol.
@@ -148,7 +147,6 @@ func (c Config) complete() (Config, error) {
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
 	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(10*time.Second))
-	c.Result = c.Result.complete(c)
 	return c, c.validate()
 }
 
@@ -176,7 +174,7 @@ func (c Config) validate() error {
 	if strings.ContainsAny(c.TrustDomain, "/ :") {
 		return fmt.Errorf("configuration: trust_domain %q is not the name of a SPIFFE trust domain", c.TrustDomain)
 	}
-	return c.Result.validate()
+	return nil
 }
 
 func or[T comparable](v, otherwise T) T {

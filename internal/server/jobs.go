@@ -29,7 +29,6 @@ func (s *Service) jobs() []job {
 		{"enrolment sweep", time.Minute, s.enroll.Sweep},
 		{"firmware catalogue", time.Duration(s.config.Firmware.Refresh), s.firmware.Refresh},
 		{"device CA bundle", time.Minute, s.identity.refresh},
-		{"result keys", time.Minute, s.results.refresh},
 	}
 }
 

@@ -57,7 +57,6 @@ type Service struct {
 	posture  *posture.Service
 	rollouts *rollout.Service
 	operator *operator.Service
-	results  *resultKeys
 	handler  http.Handler
 	beats    *heartbeats
 }
@@ -119,17 +118,13 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
-	results, err := s.openResults(version)
-	if err != nil {
-		return err
-	}
 	s.handler = httpapi.New(httpapi.Config{
 		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Operators: s.operator,
 		Devices: &device.Service{Store: s.store, Now: time.Now},
 		Alerts:  &alert.Service{Store: s.store, Now: time.Now},
 		Access:  &access.Service{Store: s.store, Policy: engine, Now: time.Now},
 		Reports: &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
-		Results: results, Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
+		Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
 		Ready: s.ready, Version: version, Log: s.log, Now: time.Now,
 	})
 	return nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -23,9 +25,12 @@ import (
 // VaultServer is a running `vault server -dev`: real Vault, storage in memory,
 // on the loopback interface.
 type VaultServer struct {
-	Addr  string // http://127.0.0.1:PORT
-	Token string // the root token
+	Addr   string // http://127.0.0.1:PORT, or https
+	Token  string // the root token
+	CACert string // with TLS, the file of the root to trust
+	Binary string // the program, for its command line
 
+	client  *http.Client
 	process *os.Process
 	output  *buffer
 	done    chan struct{} // closed when the process has ended
@@ -43,12 +48,23 @@ func StartVault(t testing.TB) (addr, token string) {
 // StartVaultServer is StartVault for tests that also seal or kill the server.
 func StartVaultServer(t testing.TB) *VaultServer {
 	t.Helper()
+	return start(t, false)
+}
+
+// StartVaultTLS is StartVaultServer with TLS, as client certificates need it.
+func StartVaultTLS(t testing.TB) *VaultServer {
+	t.Helper()
+	return start(t, true)
+}
+
+func start(t testing.TB, secure bool) *VaultServer {
+	t.Helper()
 	binary := vaultBinary(t)
 	var err error
 	// Another process may take the free port before Vault does.
 	for range 3 {
 		var server *VaultServer
-		if server, err = startVault(t, binary); err == nil {
+		if server, err = startVault(t, binary, secure); err == nil {
 			return server
 		}
 	}
@@ -95,15 +111,23 @@ func projectRoot() (string, error) {
 	}
 }
 
-func startVault(t testing.TB, binary string) (*VaultServer, error) {
+func startVault(t testing.TB, binary string, secure bool) (*VaultServer, error) {
 	t.Helper()
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	server := &VaultServer{Addr: "http://" + address, Token: randomHex(), output: &buffer{}, done: make(chan struct{})}
+	server := &VaultServer{
+		Addr: "http://" + address, Token: randomHex(), Binary: binary,
+		client: &http.Client{Transport: &http.Transport{}}, output: &buffer{}, done: make(chan struct{}),
+	}
 	dir := t.TempDir()
-	command := exec.Command(binary, "server", "-dev", "-dev-no-store-token", "-dev-listen-address="+address)
+	args := []string{"server", "-dev", "-dev-no-store-token", "-dev-listen-address=" + address}
+	if secure {
+		server.Addr, server.CACert = "https://"+address, filepath.Join(dir, "vault-ca.pem")
+		args = append(args, "-dev-tls", "-dev-tls-cert-dir="+dir)
+	}
+	command := exec.Command(binary, args...)
 	command.Dir = dir
 	command.Env = []string{
 		"HOME=" + dir, "TMPDIR=" + dir, "PATH=" + os.Getenv("PATH"),
@@ -137,10 +161,22 @@ func startVault(t testing.TB, binary string) (*VaultServer, error) {
 	return server, nil
 }
 
+// trustOwn makes the server's own root trusted, once it has written it.
+func (s *VaultServer) trustOwn() {
+	if text, err := os.ReadFile(s.CACert); err == nil {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(text)
+		s.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}}
+	}
+}
+
 func (s *VaultServer) waitUnsealed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
+		if s.CACert != "" {
+			s.trustOwn()
+		}
 		var health struct {
 			Initialized bool `json:"initialized"`
 			Sealed      bool `json:"sealed"`
@@ -211,7 +247,7 @@ func (s *VaultServer) call(ctx context.Context, method, path string, in, out any
 	}
 	request.Header.Set("X-Vault-Token", s.Token)
 	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	response, err := s.client.Do(request)
 	if err != nil {
 		return err
 	}

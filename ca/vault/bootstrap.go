@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -14,6 +15,29 @@ import (
 	"troth/ca"
 )
 
+// Names that Bootstrap gives, beside those of Config.
+const (
+	DefaultTransit      = "troth-transit"
+	DefaultDoctorPolicy = "troth-doctor"
+
+	ownRoot         = "troth-root"
+	ownIntermediate = "troth-intermediate"
+)
+
+const (
+	defaultRootTTL     = 10 * 365 * 24 * time.Hour
+	defaultSecretIDTTL = 30 * 24 * time.Hour
+
+	// A token that leaks is good for tokenTTL, or for as long as somebody renews
+	// it, up to tokenMaxTTL.
+	tokenTTL    = 20 * time.Minute
+	tokenMaxTTL = 24 * time.Hour
+
+	// The CRL is rebuilt at each revocation, and by Vault itself before it ends.
+	crlExpiry = 72 * time.Hour
+	crlGrace  = 12 * time.Hour
+)
+
 // BootstrapConfig says what Bootstrap sets up. Empty names have the package's
 // defaults.
 type BootstrapConfig struct {
@@ -21,196 +45,201 @@ type BootstrapConfig struct {
 
 	Mount string // path of the PKI engine, created if missing
 
-	// Issuer is an issuer that the mount already has, by id or name. Empty
-	// means a root of Troth's own, named "troth-root", made inside Vault if it
-	// is missing; its key cannot be exported.
+	// Issuer is an issuer that the mount already has, by id or name. Empty means
+	// one of Troth's own: "troth-intermediate" where RootMount, CSR or Signed say
+	// so or the mount has it, and otherwise the root "troth-root". Their keys are
+	// made in Vault and cannot be exported.
 	Issuer string
 
-	Role    string
-	Policy  string
-	AppRole string // name of the AppRole that carries the policy
-	Auth    string // path of the AppRole auth method, enabled if missing
+	RootMount  string // path of a PKI engine that signs the intermediate
+	RootIssuer string // its issuer; empty means its default
+	CSR        bool   // make a CSR for a root elsewhere to sign
+	Signed     string // PEM of what that root signed: the intermediate, then those above it
 
-	MaxTTL  time.Duration // longest device certificate; zero means ca.DefaultLifetime
-	RootTTL time.Duration // validity of a root that is made; zero means ten years
+	Role         string
+	Policy       string
+	DoctorPolicy string // what Examine's token needs; may only read
+
+	NoAppRole   bool
+	AppRole     string        // name of the AppRole that carries the policy
+	Auth        string        // path of the AppRole auth method, enabled if missing
+	SecretIDTTL time.Duration // life of a secret id; zero means 30 days
+	BoundCIDRs  []string      // networks that may log in and use the token; empty for any
+	NoTransit   bool
+	Transit     string        // path of the Transit engine with the signing keys, created if missing
+	PublicURL   string        // where others reach Vault for CRL, OCSP and issuers; empty means the client's address
+	MaxTTL      time.Duration // longest device certificate; zero means ca.DefaultLifetime
+	RootTTL     time.Duration // validity of an issuer that is made; zero means ten years
 }
 
-const (
-	ownRoot        = "troth-root"
-	defaultRootTTL = 10 * 365 * 24 * time.Hour
-
-	// tokenTTL is how long one AppRole login lasts. It is short because a
-	// token that leaks is good for that long, and logging in again is cheap.
-	tokenTTL = time.Hour
-)
+// TransitKeys are the signing keys that Bootstrap makes: those of TUF's snapshot
+// and timestamp roles, and of reports.
+func TransitKeys() []string { return []string{"tuf-snapshot", "tuf-timestamp", "report"} }
 
 func (b *BootstrapConfig) complete() error {
 	domain, err := spiffeid.TrustDomainFromString(b.TrustDomain)
 	if err != nil || domain.Name() != b.TrustDomain {
 		return fmt.Errorf("trust domain %q is not a bare SPIFFE trust domain", b.TrustDomain)
 	}
-	setDefault(&b.Mount, DefaultMount)
-	setDefault(&b.Issuer, ownRoot)
-	setDefault(&b.Role, DefaultRole)
-	setDefault(&b.Policy, DefaultPolicy)
-	setDefault(&b.AppRole, DefaultAppRole)
-	setDefault(&b.Auth, DefaultAuth)
-	if b.MaxTTL == 0 {
-		b.MaxTTL = ca.DefaultLifetime
-	}
-	if b.RootTTL == 0 {
-		b.RootTTL = defaultRootTTL
-	}
-	b.Mount, b.Auth = strings.Trim(b.Mount, "/"), strings.Trim(b.Auth, "/")
-	if b.MaxTTL < time.Minute || b.RootTTL < b.MaxTTL {
-		return errors.New("lifetimes are not usable")
-	}
-	if err := checkPaths(b.Auth); err != nil {
+	if err := b.completeIssuer(); err != nil {
 		return err
 	}
-	return checkPaths(b.Mount, b.Issuer, b.Role, b.Policy, b.AppRole)
+	setDefault(&b.Mount, DefaultMount)
+	setDefault(&b.Role, DefaultRole)
+	setDefault(&b.Policy, DefaultPolicy)
+	setDefault(&b.DoctorPolicy, DefaultDoctorPolicy)
+	setDefault(&b.AppRole, DefaultAppRole)
+	setDefault(&b.Auth, DefaultAuth)
+	setDefault(&b.Transit, DefaultTransit)
+	for field, otherwise := range map[*time.Duration]time.Duration{
+		&b.MaxTTL: ca.DefaultLifetime, &b.RootTTL: defaultRootTTL, &b.SecretIDTTL: defaultSecretIDTTL,
+	} {
+		if *field == 0 {
+			*field = otherwise
+		}
+	}
+	for _, mount := range []*string{&b.Mount, &b.Auth, &b.Transit, &b.RootMount} {
+		*mount = strings.Trim(*mount, "/")
+		if err := checkPaths(*mount); err != nil {
+			return err
+		}
+	}
+	if b.MaxTTL < time.Minute || b.RootTTL < b.MaxTTL || b.SecretIDTTL < time.Minute {
+		return errors.New("lifetimes are not usable")
+	}
+	if b.PublicURL != "" {
+		if u, err := url.Parse(b.PublicURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.Trim(u.Path, "/") != "" {
+			return fmt.Errorf("public address %q is not http(s)://HOST:PORT", b.PublicURL)
+		}
+		b.PublicURL = strings.TrimRight(b.PublicURL, "/")
+	}
+	return checkPaths(b.Mount, b.Issuer, b.RootIssuer, b.Role, b.Policy, b.DoctorPolicy, b.AppRole)
 }
 
-// Bootstrap sets up Vault for Config: the PKI mount, its root unless an
-// existing issuer is named, the locked-down role, the policy that allows
-// signing with it and revoking and nothing else, and an AppRole with that
-// policy. The client's token needs the rights of an administrator. Everything is
-// created or brought back to what it should be, so running it again repairs an
-// interrupted run or an edited role; it never replaces a root.
-func Bootstrap(ctx context.Context, client *api.Client, config BootstrapConfig) error {
-	if err := config.complete(); err != nil {
-		return fmt.Errorf("bootstrap Vault: %w", err)
-	}
-	for _, step := range []struct {
-		verb string
-		run  func(context.Context, *api.Client, BootstrapConfig) error
-	}{
-		{"mount PKI", mountPKI},
-		{"prepare issuer", prepareIssuer},
-		{"write role", writeRole},
-		{"write policy", writePolicy},
-		{"write AppRole", writeAppRole},
-	} {
-		if err := step.run(ctx, client, config); err != nil {
-			return fmt.Errorf("bootstrap Vault: %s: %w", step.verb, err)
+func (b *BootstrapConfig) completeIssuer() error {
+	ways := 0
+	for _, given := range []bool{b.Issuer != "", b.RootMount != "", b.CSR || b.Signed != ""} {
+		if given {
+			ways++
 		}
+	}
+	if ways > 1 {
+		return errors.New("give one of an existing issuer, a root mount, and a CSR with what is signed of it")
+	}
+	if b.RootMount != "" && strings.Trim(b.RootMount, "/") == strings.Trim(b.Mount, "/") {
+		return errors.New("the root mount is the mount of the devices")
 	}
 	return nil
 }
 
-func mountPKI(ctx context.Context, client *api.Client, config BootstrapConfig) error {
-	mounts, err := client.Sys().ListMountsWithContext(ctx)
+// resolve completes what depends on the Vault: the name of our own issuer, and
+// its address.
+func (b *BootstrapConfig) resolve(ctx context.Context, client *api.Client) error {
+	if err := b.complete(); err != nil {
+		return err
+	}
+	setDefault(&b.PublicURL, strings.TrimRight(client.Address(), "/"))
+	if b.Issuer != "" {
+		return nil
+	}
+	if b.intermediate() {
+		b.Issuer = ownIntermediate
+		return nil
+	}
+	b.Issuer = ownRoot
+	issuers, err := listMountIssuers(ctx, client, b.Mount)
 	if err != nil {
 		return err
 	}
-	limit := seconds(config.RootTTL)
-	if mount, ok := mounts[config.Mount+"/"]; ok {
-		if mount.Type != "pki" {
-			return fmt.Errorf("%s is already a mount of type %s", config.Mount, mount.Type)
-		}
-		return nil
+	if issuers[ownIntermediate] != "" {
+		b.Issuer = ownIntermediate
 	}
-	return client.Sys().MountWithContext(ctx, config.Mount, &api.MountInput{
-		Type:        "pki",
-		Description: "Troth device certificates",
-		Config:      api.MountConfigInput{MaxLeaseTTL: limit},
-	})
+	return nil
 }
 
-func prepareIssuer(ctx context.Context, client *api.Client, config BootstrapConfig) error {
-	answer, err := client.Logical().ReadWithContext(ctx, config.Mount+"/issuer/"+config.Issuer+"/json")
-	if err == nil && answer != nil {
-		return nil
-	}
-	if config.Issuer != ownRoot {
-		return fmt.Errorf("the mount has no issuer %s: %w", config.Issuer, err)
-	}
-	// An unknown issuer is an error among others in Vault's answer; only a list
-	// without it says for certain that a root is to be made.
-	named, err := hasIssuer(ctx, client, config)
-	if err != nil || named {
-		return err
-	}
-	_, err = client.Logical().WriteWithContext(ctx, config.Mount+"/root/generate/internal", map[string]any{
-		"issuer_name":          ownRoot,
-		"key_name":             ownRoot,
-		"common_name":          "Troth device CA " + config.TrustDomain,
-		"exclude_cn_from_sans": true,
-		"uri_sans":             "spiffe://" + config.TrustDomain,
-		"organization":         "Troth",
-		"key_type":             "ec",
-		"key_bits":             256,
-		"max_path_length":      0,
-		"ttl":                  seconds(config.RootTTL),
-		// Vault refuses a certificate that begins before its issuer does, so
-		// the root is backdated at least as far as the role backdates.
-		"not_before_duration": seconds(2 * ca.MaxBackdate),
-	})
-	return err
+func (b *BootstrapConfig) intermediate() bool { return b.RootMount != "" || b.CSR || b.Signed != "" }
+
+// Options say how far Bootstrap goes.
+type Options struct {
+	DryRun bool // say what would be done, and do nothing
+	Repair bool // also change back what somebody has changed
 }
 
-func hasIssuer(ctx context.Context, client *api.Client, config BootstrapConfig) (bool, error) {
-	answer, err := client.Logical().ListWithContext(ctx, config.Mount+"/issuers")
-	if err != nil || answer == nil {
-		return false, err
-	}
-	infos, _ := answer.Data["key_info"].(map[string]any)
-	for _, info := range infos {
-		if fields, ok := info.(map[string]any); ok && fields["issuer_name"] == config.Issuer {
-			return true, nil
-		}
-	}
-	return false, nil
+// Outcome is what Bootstrap found and did.
+type Outcome struct {
+	Steps  []Step
+	Issuer string // reference of the issuer that the role is pinned to
+	CSR    string // PEM of the request that waits for a signature; empty for none
 }
 
-func writeAppRole(ctx context.Context, client *api.Client, config BootstrapConfig) error {
-	auths, err := client.Sys().ListAuthWithContext(ctx)
-	if err != nil {
-		return err
+// Bootstrap sets up Vault for Config: the PKI mount with its issuer, its CRL and
+// the addresses in certificates, the locked-down role, Transit keys, the policy
+// of the service and that of Examine, and an AppRole. The client's token needs
+// the rights of an administrator. What is missing is created; what differs is
+// left as it is and said, unless options.Repair; what is as it should be is left
+// alone, so that running it again is safe after an interruption too. An issuer or
+// a key is never replaced.
+func Bootstrap(ctx context.Context, client *api.Client, config BootstrapConfig, options Options) (Outcome, error) {
+	if err := config.resolve(ctx, client); err != nil {
+		return Outcome{}, fmt.Errorf("bootstrap Vault: %w", err)
 	}
-	if auth, ok := auths[config.Auth+"/"]; !ok {
-		err := client.Sys().EnableAuthWithOptionsWithContext(ctx, config.Auth, &api.EnableAuthOptions{Type: "approle"})
+	outcome := Outcome{Issuer: config.Issuer}
+	for _, p := range config.pieces() {
+		step, err := p.settle(ctx, client, options)
 		if err != nil {
-			return err
+			return outcome, fmt.Errorf("bootstrap Vault: %s: %w", p.what, err)
 		}
-	} else if auth.Type != "approle" {
-		return fmt.Errorf("%s is already an auth method of type %s", config.Auth, auth.Type)
+		outcome.Steps = append(outcome.Steps, step)
+		if p.kind != kindMount || p.path != "sys/mounts/"+config.Mount {
+			continue
+		}
+		// The issuer comes right after its mount: everything else names it.
+		step, csr, err := config.settleIssuer(ctx, client, options)
+		if err != nil {
+			return outcome, fmt.Errorf("bootstrap Vault: issuer %s: %w", config.Issuer, err)
+		}
+		outcome.Steps, outcome.CSR = append(outcome.Steps, step), csr
 	}
-	_, err = client.Logical().WriteWithContext(ctx, "auth/"+config.Auth+"/role/"+config.AppRole, map[string]any{
-		"token_policies":          []string{config.Policy},
-		"token_no_default_policy": true,
-		"token_ttl":               seconds(tokenTTL),
-		"token_max_ttl":           seconds(tokenTTL),
-		"bind_secret_id":          true,
-	})
-	return err
+	return outcome, nil
 }
 
 // Credentials reads the role id, and makes a new secret id, of the AppRole that
 // Bootstrap set up with config.
 func Credentials(ctx context.Context, client *api.Client, config BootstrapConfig) (AppRole, error) {
-	if err := config.complete(); err != nil {
-		return AppRole{}, fmt.Errorf("make credentials: %w", err)
-	}
-	path := "auth/" + config.Auth + "/role/" + config.AppRole
-	role, err := client.Logical().ReadWithContext(ctx, path+"/role-id")
+	role, err := RoleID(ctx, client, config)
 	if err != nil {
-		return AppRole{}, fmt.Errorf("read role id: %w", err)
+		return AppRole{}, err
 	}
-	if role == nil {
-		return AppRole{}, fmt.Errorf("read role id: Vault answers %d: there is no AppRole %s", http.StatusNotFound, config.AppRole)
-	}
-	secret, err := client.Logical().WriteWithContext(ctx, path+"/secret-id", nil)
+	_ = config.complete() // RoleID has checked it
+	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+config.Auth+"/role/"+config.AppRole+"/secret-id", nil)
 	if err != nil {
 		return AppRole{}, fmt.Errorf("make secret id: %w", err)
 	}
 	if secret == nil {
 		return AppRole{}, errors.New("make secret id: Vault answers nothing")
 	}
-	roleID, _ := role.Data["role_id"].(string)
-	secretID, _ := secret.Data["secret_id"].(string)
-	if roleID == "" || secretID == "" {
-		return AppRole{}, errors.New("make credentials: Vault's answer has none")
+	if role.SecretID, _ = secret.Data["secret_id"].(string); role.SecretID == "" {
+		return AppRole{}, errors.New("make secret id: Vault's answer has none")
 	}
-	return AppRole{Mount: config.Auth, RoleID: roleID, SecretID: secretID}, nil
+	return role, nil
+}
+
+// RoleID reads the role id of the AppRole that Bootstrap set up with config. It
+// is no secret.
+func RoleID(ctx context.Context, client *api.Client, config BootstrapConfig) (AppRole, error) {
+	if err := config.complete(); err != nil {
+		return AppRole{}, fmt.Errorf("read role id: %w", err)
+	}
+	role, err := client.Logical().ReadWithContext(ctx, "auth/"+config.Auth+"/role/"+config.AppRole+"/role-id")
+	if err != nil {
+		return AppRole{}, fmt.Errorf("read role id: %w", err)
+	}
+	if role == nil {
+		return AppRole{}, fmt.Errorf("read role id: Vault answers %d: there is no AppRole %s", http.StatusNotFound, config.AppRole)
+	}
+	id, _ := role.Data["role_id"].(string)
+	if id == "" {
+		return AppRole{}, errors.New("read role id: Vault's answer has none")
+	}
+	return AppRole{Mount: config.Auth, RoleID: id}, nil
 }

@@ -30,7 +30,7 @@ func TestBootstrapAgain(t *testing.T) {
 	}
 	again := func(what string) {
 		t.Helper()
-		if err := vault.Bootstrap(t.Context(), s.admin, s.config); err != nil {
+		if _, err := vault.Bootstrap(t.Context(), s.admin, s.config, vault.Options{Repair: true}); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		after, err := issuer.Bundle(t.Context())
@@ -83,7 +83,7 @@ func TestBootstrapRefuses(t *testing.T) {
 		"a quote as policy":    {TrustDomain: "example.org", Policy: "a\"b"},
 		"no lifetime":          {TrustDomain: "example.org", MaxTTL: time.Second},
 	} {
-		if err := vault.Bootstrap(t.Context(), admin, config); err == nil {
+		if _, err := vault.Bootstrap(t.Context(), admin, config, vault.Options{Repair: true}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -97,7 +97,7 @@ func TestExistingIssuer(t *testing.T) {
 	s := &setup{server: server, admin: client(t, server.Addr, server.Token),
 		config: vault.BootstrapConfig{TrustDomain: catest.TrustDomain, Mount: "company/pki"}}
 	s.config.Issuer = s.importIntermediate(t)
-	if err := vault.Bootstrap(t.Context(), s.admin, s.config); err != nil {
+	if _, err := vault.Bootstrap(t.Context(), s.admin, s.config, vault.Options{Repair: true}); err != nil {
 		t.Fatal(err)
 	}
 	for name, reference := range map[string]string{"the role's": "", "the configured": s.config.Issuer} {
@@ -198,7 +198,7 @@ func TestAttack_S8_LoosenedRole(t *testing.T) {
 		"backdated":       {"not_before_duration": "9m"},
 		"key agreement":   {"key_usage": []string{"DigitalSignature", "KeyAgreement"}},
 	} {
-		if err := vault.Bootstrap(t.Context(), s.admin, s.config); err != nil {
+		if _, err := vault.Bootstrap(t.Context(), s.admin, s.config, vault.Options{Repair: true}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.admin.Logical().JSONMergePatch(t.Context(), role, change); err != nil {
@@ -267,7 +267,7 @@ func TestEnvironment(t *testing.T) {
 	server := catest.StartVaultServer(t)
 	s := &setup{server: server, admin: client(t, server.Addr, server.Token),
 		config: vault.BootstrapConfig{TrustDomain: catest.TrustDomain}}
-	if err := vault.Bootstrap(t.Context(), s.admin, s.config); err != nil {
+	if _, err := vault.Bootstrap(t.Context(), s.admin, s.config, vault.Options{Repair: true}); err != nil {
 		t.Fatal(err)
 	}
 	credentials := s.credentials(t)

@@ -7,74 +7,114 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"troth/ca"
 )
 
+// trust is what a certificate of ours must lead to.
+type trust struct {
+	roots  []*x509.Certificate
+	issuer *x509.Certificate // that must have signed it; nil if the role chooses
+}
+
+// check is ca.CheckIssued, and holds the configured issuer to be the signer: two
+// issuers may be below one root.
+func (t trust) check(r ca.Request, c ca.Certificate, now time.Time) error {
+	if err := ca.CheckIssued(r, c, t.roots, now); err != nil {
+		return err
+	}
+	if t.issuer == nil {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ca.ErrMisissued, err)
+	}
+	if leaf.CheckSignatureFrom(t.issuer) != nil {
+		return fmt.Errorf("%w: signed by %s, not by the configured issuer %s", ca.ErrMisissued, leaf.Issuer, t.issuer.Subject)
+	}
+	return nil
+}
+
 // rootCache remembers the roots: they are needed for every certificate and
 // change once in years.
 type rootCache struct {
 	mu    sync.Mutex
-	roots []*x509.Certificate
+	trust trust
 }
 
-func (r *rootCache) get(ctx context.Context, c *CA) ([]*x509.Certificate, error) {
+func (r *rootCache) get(ctx context.Context, c *CA) (trust, error) {
 	r.mu.Lock()
-	roots := r.roots
+	known := r.trust
 	r.mu.Unlock()
-	if roots != nil {
-		return roots, nil
+	if known.roots != nil {
+		return known, nil
 	}
 	return r.refresh(ctx, c)
 }
 
-func (r *rootCache) refresh(ctx context.Context, c *CA) ([]*x509.Certificate, error) {
-	roots, err := c.readRoots(ctx)
+func (r *rootCache) refresh(ctx context.Context, c *CA) (trust, error) {
+	fresh, err := c.readTrust(ctx)
 	if err != nil {
-		return nil, err
+		return trust{}, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.roots = roots
-	return roots, nil
+	r.trust = fresh
+	return fresh, nil
 }
 
 // Bundle returns the roots of the configured issuer or, if the role chooses the
 // issuer, of every issuer in the mount: when Vault's root is replaced, both the
 // old and the new. The mount should therefore be Troth's own.
 func (c *CA) Bundle(ctx context.Context) ([]*x509.Certificate, error) {
-	roots, err := c.roots.refresh(ctx, c)
+	fresh, err := c.roots.refresh(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("read root certificates: %w", err)
 	}
-	return slices.Clone(roots), nil
+	return slices.Clone(fresh.roots), nil
 }
 
-func (c *CA) readRoots(ctx context.Context) ([]*x509.Certificate, error) {
-	references := []string{c.config.Issuer}
-	if c.config.Issuer == "" {
-		listed, err := c.listIssuers(ctx)
+func (c *CA) readTrust(ctx context.Context) (trust, error) {
+	if c.config.Issuer != "" {
+		chain, err := c.readIssuer(ctx, c.config.Issuer)
 		if err != nil {
-			return nil, err
+			return trust{}, err
 		}
-		references = listed
+		return trust{roots: []*x509.Certificate{top(chain)}, issuer: chain[0]}, nil
+	}
+	references, err := c.listIssuers(ctx)
+	if err != nil {
+		return trust{}, err
 	}
 	var roots []*x509.Certificate
 	for _, reference := range references {
-		root, err := c.readRoot(ctx, reference)
+		chain, err := c.readIssuer(ctx, reference)
 		if err != nil {
-			return nil, err
+			return trust{}, err
 		}
-		if !slices.ContainsFunc(roots, root.Equal) {
+		if root := top(chain); !slices.ContainsFunc(roots, root.Equal) {
 			roots = append(roots, root)
 		}
 	}
 	if len(roots) == 0 {
-		return nil, fmt.Errorf("%w: the mount %s has no issuer", ca.ErrUnavailable, c.config.Mount)
+		return trust{}, fmt.Errorf("%w: the mount %s has no issuer", ca.ErrUnavailable, c.config.Mount)
 	}
-	return roots, nil
+	return trust{roots: roots}, nil
+}
+
+// top is where an issuer's chain ends: a self-signed root or, when Vault was not
+// given that, the highest certificate that it has.
+func top(chain []*x509.Certificate) *x509.Certificate {
+	for _, link := range chain {
+		if ca.SelfSigned(link) {
+			return link
+		}
+	}
+	return chain[len(chain)-1]
 }
 
 func (c *CA) listIssuers(ctx context.Context) ([]string, error) {
@@ -98,21 +138,6 @@ func (c *CA) listIssuers(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(references)
 	return references, nil
-}
-
-// readRoot follows an issuer's chain to its top: a self-signed root or, when
-// Vault was not given that, the highest certificate that it has.
-func (c *CA) readRoot(ctx context.Context, reference string) (*x509.Certificate, error) {
-	chain, err := c.readIssuer(ctx, reference)
-	if err != nil {
-		return nil, err
-	}
-	for _, link := range chain {
-		if ca.SelfSigned(link) {
-			return link, nil
-		}
-	}
-	return chain[len(chain)-1], nil
 }
 
 // readIssuer returns an issuer's certificate, then those above it.
@@ -192,12 +217,12 @@ func (c *CA) Check(ctx context.Context) error {
 	if !maySign(answer, path) {
 		return fmt.Errorf("check Vault: %w: the token has no update capability on %s", ca.ErrUnavailable, path)
 	}
-	roots, err := c.roots.refresh(ctx, c)
+	fresh, err := c.roots.refresh(ctx, c)
 	if err != nil {
 		return fmt.Errorf("check Vault: %w", err)
 	}
 	now := c.config.Now()
-	for _, root := range roots {
+	for _, root := range fresh.roots {
 		if now.After(root.NotBefore) && now.Before(root.NotAfter) {
 			return nil
 		}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +16,7 @@ import (
 	"troth/ca"
 )
 
-// firstWait is the pause before the second try; each further one is doubled.
+// firstWait is about the pause before the second try; each further one is doubled.
 const firstWait = 200 * time.Millisecond
 
 // exchange is one HTTP exchange with Vault. It may be called more than once.
@@ -71,9 +71,10 @@ func (c *CA) try(ctx context.Context, do exchange, idempotent bool) (*api.Secret
 	}
 }
 
-// sleep waits unless ctx ends first or would end before the wait does.
+// sleep waits for about as long as wait says, so that many who failed together
+// do not come back together. It reports false when ctx ended first.
 func sleep(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(spread(wait))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -81,6 +82,11 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// spread is a time around wait, from half to one and a half of it.
+func spread(wait time.Duration) time.Duration {
+	return wait/2 + rand.N(wait) //nolint:gosec // chance, not secrecy
 }
 
 func (c *CA) once(ctx context.Context, do exchange, idempotent bool) (*api.Secret, *failure) {
@@ -101,6 +107,9 @@ func (c *CA) once(ctx context.Context, do exchange, idempotent bool) (*api.Secre
 // classify decides what an error means. An answer of Vault is decisive; without
 // one it depends on whether the request left us.
 func classify(ctx context.Context, err error, sent bool) *failure {
+	if errors.Is(err, errLocal) {
+		return &failure{kind: ca.ErrUnavailable, cause: err}
+	}
 	var answer *api.ResponseError
 	if !errors.As(err, &answer) {
 		if sent {
@@ -147,79 +156,4 @@ func sentence(answer *api.ResponseError) error {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return fmt.Errorf("vault answers %d: %s", answer.StatusCode, text)
-}
-
-// authenticate makes sure that the client has a token, and returns it.
-func (c *CA) authenticate(ctx context.Context) (string, *failure) {
-	c.login.Lock()
-	defer c.login.Unlock()
-	old := c.client.Token()
-	due := !c.renewAt.IsZero() && !c.config.Now().Before(c.renewAt)
-	if old != "" && !due {
-		return old, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return "", &failure{kind: ca.ErrUnavailable, cause: err}
-	}
-	token, err := c.logIn(ctx)
-	if err == nil {
-		c.client.SetToken(token)
-		return token, nil
-	}
-	if old != "" {
-		return old, nil // due is two thirds of its time: it may still be good
-	}
-	f := classify(ctx, err, false)
-	// Whatever the reason, no device is to blame for it.
-	f.kind, f.forbidden = ca.ErrUnavailable, false
-	f.cause = fmt.Errorf("log in: %w", f.cause)
-	return "", f
-}
-
-// logIn returns a token, and sets when to get the next one.
-func (c *CA) logIn(ctx context.Context) (string, error) {
-	switch {
-	case c.config.Token != "":
-		return c.config.Token, nil
-	case c.config.TokenFile != "":
-		data, err := os.ReadFile(c.config.TokenFile)
-		if err != nil {
-			return "", fmt.Errorf("read token: %w", err)
-		}
-		token := strings.TrimSpace(string(data))
-		if token == "" {
-			return "", errors.New("read token: file is empty")
-		}
-		return token, nil
-	}
-	method, err := c.config.AppRole.method()
-	if err != nil {
-		return "", err
-	}
-	secret, err := method.Login(ctx, c.anonymous)
-	if err != nil {
-		return "", err
-	}
-	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
-		return "", errors.New("vault answers without a token")
-	}
-	c.renewAt = time.Time{}
-	if ttl := time.Duration(secret.Auth.LeaseDuration) * time.Second; ttl > 0 {
-		c.renewAt = c.config.Now().Add(ttl * 2 / 3)
-	}
-	return secret.Auth.ClientToken, nil
-}
-
-// forget drops a token that Vault did not accept, unless another caller has
-// replaced it already. It reports whether a new login could bring another one.
-func (c *CA) forget(token string) bool {
-	if c.config.Token != "" || token == "" {
-		return false
-	}
-	c.login.Lock()
-	defer c.login.Unlock()
-	if c.client.Token() == token {
-		c.client.ClearToken()
-	}
-	return true
 }

@@ -5,19 +5,14 @@
 package vault
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/api/auth/approle"
 
 	"troth/ca"
 )
@@ -33,48 +28,50 @@ const (
 	DefaultAttempts = 3
 )
 
-// Config says which Vault to use, and how. Nothing is taken from the VAULT_…
-// environment variables: what is not written here does not apply.
+// Config says which Vault to use, and how. Nothing is taken from the VAULT_… or
+// proxy environment variables: what is not written here does not apply.
 type Config struct {
 	Address   string // https://vault.example.org:8200; http only to the loopback interface
 	Namespace string // Vault Enterprise namespace; empty for none
-	CACert    string // file of PEM roots for Vault's own TLS; empty means the system's
 
-	Mount  string // path of the PKI engine; empty means DefaultMount
-	Role   string // role to sign with; empty means DefaultRole
-	Issuer string // issuer reference; empty means the one that the role names
+	CACert     string // file of PEM roots for Vault's own TLS; empty means the system's
+	ServerName string // name that Vault's certificate must bear; empty means the address's host
+	TLS12      bool   // also speak TLS 1.2, for an old load balancer; otherwise 1.3 only
+	Proxy      string // http://HOST:PORT of a forward proxy; empty for none
+
+	Mount string // path of the PKI engine; empty means DefaultMount
+	Role  string // role to sign with; empty means DefaultRole
+
+	// Issuer is the reference of the issuer that must sign; what another signs
+	// is ErrMisissued. Empty means the one that the role names.
+	Issuer string
 
 	// TrustDomain, if not empty, refuses requests of another before Vault does.
 	TrustDomain string
 
-	// One of these authenticates. TokenFile is read again at each login, as
-	// Vault Agent's sink wants it.
-	Token     string
-	TokenFile string
-	AppRole   *AppRole
+	// One of these authenticates.
+	Token       string
+	TokenFile   string // read again at each login, as Vault Agent's sink wants it
+	AppRole     *AppRole
+	Kubernetes  *Kubernetes
+	Certificate *Certificate
 
 	Timeout  time.Duration    // of one HTTP exchange; zero means DefaultTimeout
 	Attempts int              // tries of what certainly did not happen; zero means DefaultAttempts
 	Now      func() time.Time // the clock; required
 }
 
-// AppRole are the credentials of Vault's AppRole login.
-type AppRole struct {
-	Mount        string // path of the auth method; empty means DefaultAuth
-	RoleID       string
-	SecretID     string // or
-	SecretIDFile string // a file with it, read at each login
-}
-
-// CA is a Vault PKI role as a ca.Issuer. It is safe for concurrent use.
+// CA is a Vault PKI role as a ca.Issuer. It is safe for concurrent use. Close it.
 type CA struct {
 	config    Config
 	client    *api.Client // with our token
 	anonymous *api.Client // without: a login must not carry the token it replaces
 	roots     rootCache
+	crl       crlRebuilds
 
-	login   sync.Mutex // held while logging in
-	renewAt time.Time  // when to log in anew; zero for never; guarded by login
+	login   chan struct{} // held by whoever logs in; of one element
+	wrapped unwrapped     // guarded by login
+	session session
 }
 
 var _ ca.Issuer = (*CA)(nil)
@@ -84,11 +81,6 @@ func New(config Config) (*CA, error) {
 	if err := config.complete(); err != nil {
 		return nil, fmt.Errorf("configure Vault: %w", err)
 	}
-	if config.AppRole != nil {
-		if _, err := config.AppRole.method(); err != nil {
-			return nil, fmt.Errorf("configure Vault: %w", err)
-		}
-	}
 	client, err := newClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("configure Vault: %w", err)
@@ -97,7 +89,16 @@ func New(config Config) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure Vault: %w", err)
 	}
-	return &CA{config: config, client: client, anonymous: anonymous}, nil
+	return &CA{
+		config: config, client: client, anonymous: anonymous,
+		login: make(chan struct{}, 1), crl: crlRebuilds{gate: make(chan struct{}, 1)},
+	}, nil
+}
+
+// Close ends the renewal of our token. The token itself is left to expire.
+func (c *CA) Close() error {
+	c.session.close()
+	return nil
 }
 
 func (c *Config) complete() error {
@@ -111,14 +112,8 @@ func (c *Config) complete() error {
 	if c.Now == nil {
 		return errors.New("the clock Now is missing")
 	}
-	ways := 0
-	for _, given := range []bool{c.Token != "", c.TokenFile != "", c.AppRole != nil} {
-		if given {
-			ways++
-		}
-	}
-	if ways != 1 {
-		return errors.New("give exactly one of token, token file and AppRole")
+	if err := c.completeLogin(); err != nil {
+		return err
 	}
 	setDefault(&c.Mount, DefaultMount)
 	setDefault(&c.Role, DefaultRole)
@@ -154,49 +149,4 @@ func setDefault(field *string, value string) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-// newClient makes Vault's client, and undoes what it takes from the environment.
-func newClient(config Config) (*api.Client, error) {
-	settings := &api.Config{
-		Address: config.Address,
-		Timeout: config.Timeout,
-		// The client's own retries would repeat a sign whose answer was lost.
-		MaxRetries: 0,
-		CheckRetry: api.DefaultRetryPolicy,
-		HttpClient: &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 16,
-			IdleConnTimeout:     time.Minute,
-			TLSHandshakeTimeout: config.Timeout,
-			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		}},
-	}
-	if config.CACert != "" {
-		if _, err := os.Stat(config.CACert); err != nil {
-			return nil, fmt.Errorf("read CA certificates: %w", err)
-		}
-		if err := settings.ConfigureTLS(&api.TLSConfig{CACert: config.CACert}); err != nil {
-			return nil, fmt.Errorf("read CA certificates: %w", err)
-		}
-	}
-	client, err := api.NewClient(settings)
-	if err != nil {
-		return nil, err
-	}
-	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
-	client.SetWrappingLookupFunc(func(string, string) string { return "" })
-	client.ClearToken()
-	if config.Namespace != "" {
-		client.SetNamespace(config.Namespace)
-	}
-	return client, nil
-}
-
-func (a AppRole) method() (*approle.AppRoleAuth, error) {
-	setDefault(&a.Mount, DefaultAuth)
-	return approle.NewAppRoleAuth(a.RoleID,
-		&approle.SecretID{FromString: a.SecretID, FromFile: a.SecretIDFile},
-		approle.WithMountPath(a.Mount))
 }

@@ -49,7 +49,7 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 	}
 	// Roots first: a certificate that could not be verified would be signed in
 	// vain.
-	roots, err := c.roots.get(ctx, c)
+	known, err := c.roots.get(ctx, c)
 	if err != nil {
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w", err)
 	}
@@ -68,21 +68,21 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 		// Something was answered that is no certificate: one may exist.
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w: %w", ca.ErrAmbiguous, err)
 	}
-	if err := c.accept(ctx, r, certificate, roots); err != nil {
+	if err := c.accept(ctx, r, certificate, known); err != nil {
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w", err)
 	}
 	return certificate, nil
 }
 
 // accept checks what came back, and has it revoked if it is not what was asked.
-func (c *CA) accept(ctx context.Context, r ca.Request, certificate ca.Certificate, roots []*x509.Certificate) error {
-	err := ca.CheckIssued(r, certificate, roots, c.config.Now())
+func (c *CA) accept(ctx context.Context, r ca.Request, certificate ca.Certificate, known trust) error {
+	err := known.check(r, certificate, c.config.Now())
 	if err == nil {
 		return nil
 	}
 	// Vault may have got a new root since the roots were read.
 	if fresh, freshErr := c.roots.refresh(ctx, c); freshErr == nil {
-		if ca.CheckIssued(r, certificate, fresh, c.config.Now()) == nil {
+		if fresh.check(r, certificate, c.config.Now()) == nil {
 			return nil
 		}
 	}
@@ -133,8 +133,9 @@ func decodeCertificate(text string) ([]byte, error) {
 }
 
 // Revoke revokes by the certificate itself: the role stores none, so Vault does
-// not know the serial number. A certificate that has expired needs no revocation
-// and Vault records none.
+// not know the serial number. Then it has the CRL rebuilt, which Vault by itself
+// would put off. A certificate that has expired needs no revocation and Vault
+// records none.
 func (c *CA) Revoke(ctx context.Context, der []byte) error {
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -146,6 +147,9 @@ func (c *CA) Revoke(ctx context.Context, der []byte) error {
 		})
 	})
 	if err == nil {
+		if err := c.RebuildCRL(ctx); err != nil {
+			return fmt.Errorf("revoke certificate: revoked, but not yet in the CRL: %w", err)
+		}
 		return nil
 	}
 	// Vault answers 500 to a certificate of another CA, as to its own faults.

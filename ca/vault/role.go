@@ -1,18 +1,13 @@
 package vault
 
 import (
-	"context"
-	"fmt"
-	"strings"
 	"time"
-
-	"github.com/hashicorp/vault/api"
 
 	"troth/ca"
 )
 
-// writeRole writes the whole role of SECURITY S8, also where Vault's default
-// would do: what is not said keeps the value that someone else gave it.
+// roleFields is the whole role of SECURITY S8, also where Vault's default would
+// do: what is not said keeps the value that someone else gave it.
 //
 // With use_csr_common_name and use_csr_sans off, Vault takes names from the
 // request's parameters alone. Two things it still reads from the CSR's subject:
@@ -21,97 +16,135 @@ import (
 // by one: no domain is allowed, so neither common_name nor alt_names pass;
 // ip_sans and other_sans are off; uri_sans must match a device of the trust
 // domain. Extensions in the CSR are ignored by sign; the usages are the role's.
-func writeRole(ctx context.Context, client *api.Client, config BootstrapConfig) error {
-	_, err := client.Logical().WriteWithContext(ctx, config.Mount+"/roles/"+config.Role, map[string]any{
-		"issuer_ref": config.Issuer,
+func (b BootstrapConfig) roleFields() []field {
+	fields := []field{
+		{name: "issuer_ref", want: b.Issuer, code: CodeRoleIssuer, why: "another issuer would sign without anybody noticing"},
 
-		"use_csr_common_name":       false,
-		"use_csr_sans":              false,
-		"serial_number_source":      "json",
-		"require_cn":                false,
-		"cn_validations":            []string{"hostname"},
-		"allowed_uri_sans":          []string{ca.DeviceURI(config.TrustDomain, "*")},
-		"allowed_uri_sans_template": false,
+		{name: "use_csr_common_name", want: false, code: CodeRoleCSRNames, why: "a CSR could name itself"},
+		{name: "use_csr_sans", want: false, code: CodeRoleCSRNames, why: "a CSR could name itself"},
+		{name: "serial_number_source", want: "json", code: CodeRoleCSRNames, why: "a CSR's subject serial number would be taken over"},
+		{name: "require_cn", want: false, code: CodeRoleCSRNames, why: "devices have no common name, so nothing would be signed"},
+		{name: "cn_validations", want: []string{"hostname"}, code: CodeRoleNames, why: "a common name would not be looked at"},
+		{name: "allowed_uri_sans", want: []string{ca.DeviceURI(b.TrustDomain, "*")}, code: CodeRoleURIs, why: "other identities than those of devices could be had"},
+		{name: "allowed_uri_sans_template", want: false, code: CodeRoleURIs, why: "the allowed URIs would depend on who asks"},
 
-		"allow_any_name":              false,
-		"allow_localhost":             false,
-		"allowed_domains":             []string{},
-		"allowed_domains_template":    false,
-		"allow_bare_domains":          false,
-		"allow_subdomains":            false,
-		"allow_glob_domains":          false,
-		"allow_wildcard_certificates": false,
-		"enforce_hostnames":           true,
-		"allow_ip_sans":               false,
-		"allowed_other_sans":          []string{},
-		"allowed_serial_numbers":      []string{},
-		"allowed_user_ids":            []string{},
+		{name: "ttl", want: min(b.MaxTTL, ca.DefaultLifetime), code: CodeRoleLifetime, why: "certificates would live too long", lax: true},
+		{name: "max_ttl", want: b.MaxTTL, code: CodeRoleLifetime, why: "certificates would live too long", lax: true},
+		{name: "not_after", want: "", code: CodeRoleLifetime, why: "it outranks max_ttl"},
+		{name: "not_before_duration", want: ca.MaxBackdate, code: CodeRoleLifetime, why: "certificates would speak for a time before the attestation", lax: true},
+		{name: "no_store", want: true, code: CodeRoleStores, why: "Vault's storage would grow by every certificate"},
+		{name: "generate_lease", want: false, code: CodeRoleStores, why: "every certificate would leave a lease"},
 
-		"ou": []string{}, "organization": []string{}, "country": []string{}, "locality": []string{},
-		"province": []string{}, "street_address": []string{}, "postal_code": []string{},
+		{name: "key_type", want: "ec", code: CodeRoleKey, why: "other keys than those of TPMs would be signed"},
+		{name: "key_bits", want: 256, code: CodeRoleKey, why: "other keys than those of TPMs would be signed"},
+		{name: "signature_bits", want: 256, code: CodeRoleKey, why: "the hash is that of the curve"},
 
-		"key_type":       "ec",
-		"key_bits":       256,
-		"signature_bits": 256,
-
-		"client_flag":                        true,
-		"server_flag":                        false,
-		"code_signing_flag":                  false,
-		"email_protection_flag":              false,
-		"key_usage":                          []string{"DigitalSignature"},
-		"ext_key_usage":                      []string{},
-		"ext_key_usage_oids":                 []string{},
-		"policy_identifiers":                 []string{},
-		"basic_constraints_valid_for_non_ca": false,
-
-		"ttl":                 seconds(min(config.MaxTTL, ca.DefaultLifetime)),
-		"max_ttl":             seconds(config.MaxTTL),
-		"not_after":           "",
-		"not_before_duration": seconds(ca.MaxBackdate),
-		"no_store":            true,
-		"generate_lease":      false,
-	})
-	return err
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int64(d/time.Second)) }
-
-// writePolicy writes what Troth's token may do: sign with the one role and the
-// three parameters that Troth sends, revoke by certificate, and look after
-// itself. Which URIs are allowed is said by the role alone: its refusal names the
-// request as wrong, a policy's would name the token. The denials come first in
-// Vault whatever other policy a token has.
-func writePolicy(ctx context.Context, client *api.Client, config BootstrapConfig) error {
-	return client.Sys().PutPolicyWithContext(ctx, config.Policy, policyText(config))
-}
-
-func policyText(config BootstrapConfig) string {
-	var text strings.Builder
-	for _, path := range []string{signPath(config.Mount, "", config.Role), signPath(config.Mount, config.Issuer, config.Role)} {
-		fmt.Fprintf(&text, `path %q {
-  capabilities        = ["update"]
-  allowed_parameters  = { "csr" = [], "uri_sans" = [], "ttl" = [] }
-  required_parameters = ["csr", "uri_sans"]
-}
-`, path)
+		{name: "client_flag", want: true, code: CodeRoleUsage, why: "devices are TLS clients"},
+		{name: "server_flag", want: false, code: CodeRoleUsage, why: "a device could pose as a server"},
+		{name: "code_signing_flag", want: false, code: CodeRoleUsage, why: "a device could sign code"},
+		{name: "email_protection_flag", want: false, code: CodeRoleUsage, why: "a device could sign mail"},
+		{name: "key_usage", want: []string{"DigitalSignature"}, code: CodeRoleUsage, why: "TLS 1.3 needs no more"},
+		{name: "basic_constraints_valid_for_non_ca", want: false, code: CodeRoleUsage, why: "it is not needed"},
 	}
-	fmt.Fprintf(&text, `path %q {
-  capabilities        = ["update"]
-  allowed_parameters  = { "certificate" = [] }
-  required_parameters = ["certificate"]
-}
-`, config.Mount+"/revoke")
-	for _, path := range []string{"sys/capabilities-self", "auth/token/renew-self", "auth/token/revoke-self"} {
-		fmt.Fprintf(&text, "path %q {\n  capabilities = [\"update\"]\n}\n", path)
+	for _, name := range []string{"ext_key_usage", "ext_key_usage_oids", "policy_identifiers"} {
+		fields = append(fields, field{name: name, want: []string{}, code: CodeRoleUsage, why: "certificates would be for more than TLS clients"})
 	}
-	for _, denied := range []string{
-		"sign-verbatim", "sign-verbatim/*", "issuer/+/sign-verbatim", "issuer/+/sign-verbatim/*",
-		"issue/*", "issuer/+/issue/*",
-		"root/*", "intermediate/*", "issuers/generate/*", "issuers/import/*",
-		"root/sign-intermediate", "root/sign-self-issued", "issuer/+/sign-intermediate", "issuer/+/sign-self-issued",
-		"roles/*", "config/*", "keys/*", "key/*", "tidy", "revoke-with-key",
+	for _, name := range []string{
+		"allow_any_name", "allow_localhost", "allowed_domains_template", "allow_bare_domains", "allow_subdomains",
+		"allow_glob_domains", "allow_wildcard_certificates", "allow_ip_sans",
 	} {
-		fmt.Fprintf(&text, "path %q {\n  capabilities = [\"deny\"]\n}\n", config.Mount+"/"+denied)
+		fields = append(fields, field{name: name, want: false, code: CodeRoleNames, why: "a device could be certified as a host"})
 	}
-	return text.String()
+	fields = append(fields, field{name: "enforce_hostnames", want: true, code: CodeRoleNames, why: "names would not be looked at"})
+	for _, name := range []string{"allowed_domains", "allowed_other_sans"} {
+		fields = append(fields, field{name: name, want: []string{}, code: CodeRoleNames, why: "a device could be certified as something else"})
+	}
+	for _, name := range []string{
+		"allowed_serial_numbers", "allowed_user_ids", "ou", "organization", "country", "locality", "province",
+		"street_address", "postal_code",
+	} {
+		fields = append(fields, field{name: name, want: []string{}, code: CodeRoleSubject, why: "the subject is empty: the URI is the name"})
+	}
+	return fields
+}
+
+// pieces are all that Bootstrap sets up but the issuer, in order.
+func (b BootstrapConfig) pieces() []piece {
+	aia := b.PublicURL + "/v1/" + b.Mount
+	all := []piece{
+		{what: "secrets engine " + b.Mount, kind: kindMount, path: "sys/mounts/" + b.Mount, fields: []field{
+			{name: "type", want: "pki", code: CodeMount, why: "it is another engine"},
+			{name: "max_lease_ttl", want: b.RootTTL, code: CodeMount, why: "no issuer could live that long", more: true},
+		}},
+		{what: "cluster address", kind: kindSettings, path: b.Mount + "/config/cluster", fields: []field{
+			{name: "path", want: aia, code: CodeURLs, why: "it is part of what certificates say"},
+			{name: "aia_path", want: aia, code: CodeURLs, why: "it is part of what certificates say"},
+		}},
+		{what: "addresses in certificates", kind: kindSettings, path: b.Mount + "/config/urls", fields: []field{
+			{name: "issuing_certificates", want: []string{"{{cluster_aia_path}}/issuer/{{issuer_id}}/der"}, code: CodeURLs, why: "nobody finds the issuer"},
+			{name: "crl_distribution_points", want: []string{"{{cluster_aia_path}}/issuer/{{issuer_id}}/crl/der"}, code: CodeURLs, why: "nobody finds the CRL"},
+			{name: "ocsp_servers", want: []string{"{{cluster_path}}/ocsp"}, code: CodeURLs, why: "nobody finds OCSP"},
+			{name: "enable_templating", want: true, code: CodeURLs, why: "the addresses would be taken literally"},
+		}},
+		{what: "CRL", kind: kindSettings, path: b.Mount + "/config/crl", fields: []field{
+			{name: "disable", want: false, code: CodeCRL, why: "others would not learn of revocations"},
+			{name: "ocsp_disable", want: false, code: CodeCRL, why: "others would not learn of revocations"},
+			{name: "expiry", want: crlExpiry, code: CodeCRL, why: "others would believe an old list for longer", lax: true},
+			{name: "auto_rebuild", want: true, code: CodeCRL, why: "the list would end when nothing is revoked for a while"},
+			{name: "auto_rebuild_grace_period", want: crlGrace, code: CodeCRL, why: "the list might end before the next", more: true},
+		}},
+		{what: "role " + b.Role, path: b.Mount + "/roles/" + b.Role, fields: b.roleFields()},
+	}
+	if !b.NoTransit {
+		all = append(all, b.transit()...)
+	}
+	all = append(all,
+		piece{what: "policy " + b.Policy, kind: kindPolicy, path: "sys/policies/acl/" + b.Policy, fields: []field{
+			{name: "policy", want: b.policyText(), code: CodePolicyEdited}}},
+		piece{what: "policy " + b.DoctorPolicy, kind: kindPolicy, path: "sys/policies/acl/" + b.DoctorPolicy, fields: []field{
+			{name: "policy", want: b.doctorText(), code: CodePolicyEdited}}},
+	)
+	if !b.NoAppRole {
+		all = append(all, b.appRole()...)
+	}
+	return all
+}
+
+func (b BootstrapConfig) transit() []piece {
+	pieces := []piece{{what: "secrets engine " + b.Transit, kind: kindMount, path: "sys/mounts/" + b.Transit,
+		fields: []field{{name: "type", want: "transit", code: CodeMount, why: "it is another engine"}}}}
+	for _, key := range TransitKeys() {
+		pieces = append(pieces, piece{what: "signing key " + key, kind: kindKey, path: b.Transit + "/keys/" + key, fields: []field{
+			{name: "type", want: "ecdsa-p256", code: CodeTransitKey, why: "verifiers expect ECDSA P-256"},
+			{name: "exportable", want: false, code: CodeTransitKey, why: "it may have left Vault"},
+			{name: "allow_plaintext_backup", want: false, code: CodeTransitKey, why: "it may have left Vault"},
+			{name: "deletion_allowed", want: false, code: CodeTransitKey, why: "it could be deleted"},
+			{name: "auto_rotate_period", want: time.Duration(0), code: CodeTransitKey, why: "it would change under those who verify with it"},
+		}})
+	}
+	return pieces
+}
+
+func (b BootstrapConfig) appRole() []piece {
+	cidrs := b.BoundCIDRs
+	if cidrs == nil {
+		cidrs = []string{}
+	}
+	const loose = "a token that leaks would be good for longer"
+	return []piece{
+		{what: "auth method " + b.Auth, kind: kindMount, path: "sys/auth/" + b.Auth,
+			fields: []field{{name: "type", want: "approle", code: CodeAppRole, why: "it is another method"}}},
+		{what: "AppRole " + b.AppRole, path: "auth/" + b.Auth + "/role/" + b.AppRole, fields: []field{
+			{name: "token_policies", want: []string{b.Policy}, code: CodeAppRole, why: "the service would have other rights than its own"},
+			{name: "token_no_default_policy", want: true, code: CodeAppRole, why: "the service would have other rights than its own"},
+			{name: "token_ttl", want: tokenTTL, code: CodeAppRole, why: loose, lax: true},
+			{name: "token_max_ttl", want: tokenMaxTTL, code: CodeAppRole, why: loose, lax: true},
+			{name: "token_explicit_max_ttl", want: time.Duration(0), code: CodeAppRole, why: "renewal would end early"},
+			{name: "token_period", want: time.Duration(0), code: CodeAppRole, why: "a token could be renewed for ever"},
+			{name: "bind_secret_id", want: true, code: CodeAppRole, why: "the role id alone would do, and it is no secret"},
+			{name: "secret_id_ttl", want: b.SecretIDTTL, code: CodeSecretID, why: "a secret id that leaks would be good for ever, or for longer", lax: true},
+			{name: "secret_id_bound_cidrs", want: cidrs, code: CodeAppRole, why: "logins would be possible from elsewhere"},
+			{name: "token_bound_cidrs", want: cidrs, code: CodeAppRole, why: "tokens would be good elsewhere"},
+		}},
+	}
 }

@@ -23,10 +23,15 @@ func start(t *testing.T) *setup {
 	server := catest.StartVaultServer(t)
 	s := &setup{server: server, admin: client(t, server.Addr, server.Token),
 		config: vault.BootstrapConfig{TrustDomain: catest.TrustDomain}}
-	if err := vault.Bootstrap(t.Context(), s.admin, s.config); err != nil {
+	s.bootstrap(t)
+	return s
+}
+
+func (s *setup) bootstrap(t *testing.T) {
+	t.Helper()
+	if _, err := vault.Bootstrap(t.Context(), s.admin, s.config, vault.Options{Repair: true}); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // client is an administrator's own client, without any of the code under test.
@@ -61,6 +66,7 @@ func newCA(t *testing.T, config vault.Config) *vault.CA {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 

@@ -58,20 +58,6 @@ type CertificatesConfig struct {
 	Vault    *VaultConfig `json:"vault"`    // nil: a CA in DataDir
 }
 
-// VaultConfig is a Vault PKI secrets engine.
-type VaultConfig struct {
-	Address      string `json:"address"`
-	Namespace    string `json:"namespace"`
-	CACert       string `json:"ca_cert"` // file
-	Mount        string `json:"mount"`
-	Role         string `json:"role"`
-	Issuer       string `json:"issuer"`
-	TokenFile    string `json:"token_file"`
-	RoleID       string `json:"role_id"`        // AppRole, with
-	SecretIDFile string `json:"secret_id_file"` // its secret
-	AppRoleMount string `json:"app_role_mount"`
-}
-
 // FirmwareConfig is where signed firmware comes from.
 type FirmwareConfig struct {
 	// Repository is the TUF repository's directory, which is also served to
@@ -164,11 +150,8 @@ func (c Config) validate() error {
 		return errors.New("configuration: check_in.fresh must be longer than check_in.interval, or every verdict lapses between two check-ins")
 	}
 	if v := c.Certificates.Vault; v != nil {
-		if v.Address == "" {
-			return errors.New("configuration: certificates.vault.address is missing")
-		}
-		if (v.TokenFile == "") == (v.RoleID == "") {
-			return errors.New("configuration: certificates.vault needs one of token_file and role_id")
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("configuration: certificates.vault%w", err)
 		}
 	}
 	if strings.ContainsAny(c.TrustDomain, "/ :") {

@@ -20,7 +20,6 @@ import (
 
 	"troth/ca"
 	"troth/ca/local"
-	"troth/ca/vault"
 	"troth/internal/access"
 	"troth/internal/alert"
 	"troth/internal/atomicfile"
@@ -80,8 +79,13 @@ func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Serv
 	return s, nil
 }
 
-// Close lets go of the database.
-func (s *Service) Close() error { return s.store.Close() }
+// Close lets go of the database and the CA.
+func (s *Service) Close() error {
+	if issuer, ok := s.issuer.(io.Closer); ok {
+		return errors.Join(issuer.Close(), s.store.Close())
+	}
+	return s.store.Close()
+}
 
 func (s *Service) wire(ctx context.Context, version string) error {
 	c := s.config
@@ -137,18 +141,7 @@ func issuer(c Config, own *local.CA) (ca.Issuer, error) {
 	if v == nil {
 		return own, nil
 	}
-	config := vault.Config{
-		Address: v.Address, Namespace: v.Namespace, CACert: v.CACert, Mount: v.Mount, Role: v.Role, Issuer: v.Issuer,
-		TrustDomain: c.TrustDomain, TokenFile: v.TokenFile, Now: time.Now,
-	}
-	if v.RoleID != "" {
-		config.AppRole = &vault.AppRole{RoleID: v.RoleID, SecretIDFile: v.SecretIDFile, Mount: v.AppRoleMount}
-	}
-	authority, err := vault.New(config)
-	if err != nil {
-		return nil, fmt.Errorf("open Vault: %w", err)
-	}
-	return authority, nil
+	return openVault(v, c.TrustDomain)
 }
 
 func policyEngine(ctx context.Context, dir string) (*policy.Engine, error) {

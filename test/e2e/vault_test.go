@@ -23,7 +23,7 @@ func vaultPKI(t testing.TB) (config string, c *cable) {
 	client := must(vaultapi.NewClient(&vaultapi.Config{Address: addr}))(t)
 	client.SetToken(token)
 	setup := vault.BootstrapConfig{TrustDomain: "troth.internal"}
-	if err := vault.Bootstrap(t.Context(), client, setup); err != nil {
+	if _, err := vault.Bootstrap(t.Context(), client, setup, vault.Options{Repair: true}); err != nil {
 		t.Fatal(err)
 	}
 	role := must(vault.Credentials(t.Context(), client, setup))(t)

@@ -86,11 +86,12 @@ func authorityPreimages(data []byte) [][]byte {
 // hashes the NUL of a command too.
 func iplPreimages(data []byte) [][]byte {
 	text := bytes.TrimRight(data, "\x00")
-	out := [][]byte{data, text}
-	if _, rest, ok := grubText(string(text)); ok {
-		out = append(out, []byte(rest), data[len(text)-len(rest):])
+	out := make([][]byte, 0, 4)
+	if _, rest, ok := grubText(string(text)); ok { // the most frequent first
+		at := len(text) - len(rest)
+		out = append(out, text[at:], data[at:])
 	}
-	return out
+	return append(out, data, text)
 }
 
 // grubText splits what GRUB logs: "label: text", or "grub_cmd text" and

@@ -159,7 +159,7 @@ func (b *factBuilder) pcr5(e Event) {
 const loadOptionsLabel = "LOADED_IMAGE::LoadOptions"
 
 func (b *factBuilder) commandLine(e Event) {
-	c := CommandLine{PCR: e.PCR, Sequence: e.Sequence, Digests: b.digests(e), Verified: e.Recomputed(b.covered[e.PCR])}
+	shown := ""
 	switch e.Type {
 	case EventTag:
 		id, tagged, ok := taggedEvent(e.Data)
@@ -167,22 +167,23 @@ func (b *factBuilder) commandLine(e Event) {
 			return
 		}
 		if t := text(tagged); t != loadOptionsLabel {
-			c.Text = t
+			shown = t
 		}
 	case IPL:
 		label, rest, labelled := grubText(text(e.Data))
 		switch {
 		case labelled && e.PCR == 8 && isKernelCommandLine(label):
-			c.Text = rest
-		case e.PCR == 12 && c.Verified: // systemd-stub: the text itself
-			c.Text = text(e.Data)
+			shown = rest
+		case e.PCR == 12 && e.Recomputed(b.covered[e.PCR]): // systemd-stub: the text itself
+			shown = text(e.Data)
 		default:
 			return
 		}
 	default:
 		return
 	}
-	b.facts.CommandLines = append(b.facts.CommandLines, c)
+	b.facts.CommandLines = append(b.facts.CommandLines, CommandLine{PCR: e.PCR, Sequence: e.Sequence, Text: shown,
+		Digests: b.digests(e), Verified: e.Recomputed(b.covered[e.PCR])})
 }
 
 // text decodes UTF-16LE where the bytes can only be that, else UTF-8, without

@@ -92,7 +92,7 @@ func parseBinaryEntry(r *reader, hashSize uint32) (Entry, error) {
 	if pcr != PCR {
 		return Entry{}, fmt.Errorf("PCR %d, not %d", pcr, PCR)
 	}
-	e := Entry{Template: string(template), Violation: isZero(recorded)}
+	e := Entry{Template: interned(template), Violation: isZero(recorded)}
 	if e.Template == "ima" {
 		// No length before the data, none before the digest, and the name
 		// without its NUL.

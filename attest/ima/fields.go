@@ -11,36 +11,39 @@ import (
 
 // field is a template field's form (Linux Documentation/security/IMA-templates.rst;
 // security/integrity/ima/ima_template_lib.c): how text and bytes correspond.
-type field int
+type field byte
 
 const (
-	fieldDigest field = iota // algorithm, ":", NUL, digest; text "algorithm:hex"
-	fieldText                // NUL-terminated; text without the NUL
-	fieldHex                 // any bytes; text in hex
-	fieldUint32              // little-endian; text decimal
-	fieldUint16
+	fieldDigest field = 'd' // algorithm, ":", NUL, digest; text "algorithm:hex"
+	fieldText   field = 't' // NUL-terminated; text without the NUL
+	fieldHex    field = 'x' // any bytes; text in hex
+	fieldUint32 field = '4' // little-endian; text decimal
+	fieldUint16 field = '2'
 )
 
-// templateFields lists the fields of the templates that are read for facts: the
-// file's digest, its name, and what follows; nil for others.
-func templateFields(template string) []field {
+// maxFields of the templates that are read for facts.
+const maxFields = 9
+
+// templateFields lists the fields of the templates that are read for facts, one
+// byte each: the file's digest, its name, and what follows; empty for others.
+func templateFields(template string) string {
 	switch template {
 	case "ima-ng", "ima-ngv2":
-		return []field{fieldDigest, fieldText}
+		return "dt"
 	case "ima-sig", "ima-sigv2", "ima-buf":
-		return []field{fieldDigest, fieldText, fieldHex}
+		return "dtx"
 	case "ima-modsig": // the signature appended to the file, and what it signs
-		return []field{fieldDigest, fieldText, fieldHex, fieldDigest, fieldHex}
+		return "dtxdx"
 	case "evm-sig": // names, lengths and values of attributes; owner, group, mode
-		return []field{fieldDigest, fieldText, fieldHex, fieldText, fieldHex, fieldHex, fieldUint32, fieldUint32, fieldUint16}
+		return "dtxtxx442"
 	}
-	return nil
+	return ""
 }
 
-// fromText rebuilds a field's bytes. The kernel writes nothing for an empty one.
-func (f field) fromText(text []byte) ([]byte, error) {
+// fromText appends a field's bytes. The kernel writes nothing for an empty one.
+func (f field) fromText(dst, text []byte) ([]byte, error) {
 	if len(text) == 0 {
-		return nil, nil
+		return dst, nil
 	}
 	switch f {
 	case fieldDigest:
@@ -48,21 +51,20 @@ func (f field) fromText(text []byte) ([]byte, error) {
 		if colon < 1 {
 			return nil, errors.New("malformed file digest")
 		}
-		digest, err := decodeHex(text[colon+1:])
+		dst, err := appendHex(append(append(dst, text[:colon+1]...), 0), text[colon+1:])
 		if err != nil {
 			return nil, errors.New("malformed file digest")
 		}
-		out := make([]byte, 0, colon+2+len(digest))
-		return append(append(append(out, text[:colon+1]...), 0), digest...), nil
+		return dst, nil
 	case fieldText:
-		return append(append(make([]byte, 0, len(text)+1), text...), 0), nil
+		return append(append(dst, text...), 0), nil
 	case fieldHex:
-		return decodeHex(text)
+		return appendHex(dst, text)
 	}
-	return f.fromDecimal(string(text))
+	return f.fromDecimal(dst, string(text))
 }
 
-func (f field) fromDecimal(text string) ([]byte, error) {
+func (f field) fromDecimal(dst []byte, text string) ([]byte, error) {
 	bits := 32
 	if f == fieldUint16 {
 		bits = 16
@@ -71,21 +73,23 @@ func (f field) fromDecimal(text string) ([]byte, error) {
 	if err != nil || strconv.FormatUint(n, 10) != text {
 		return nil, errors.New("malformed number")
 	}
-	return binary.LittleEndian.AppendUint64(nil, n)[:bits/8], nil
+	if f == fieldUint16 {
+		return binary.LittleEndian.AppendUint16(dst, uint16(n)), nil //nolint:gosec // of 16 bits, as parsed
+	}
+	return binary.LittleEndian.AppendUint32(dst, uint32(n)), nil //nolint:gosec // of 32 bits, as parsed
 }
 
 // splitFields cuts an entry's text into its fields. Only the name, the second,
 // may hold spaces: old kernels wrote them as they are.
-func splitFields(text []byte, count int) ([][]byte, error) {
-	out := make([][]byte, count)
+func splitFields(text []byte, count int) (out [maxFields][]byte, err error) {
 	var ok bool
 	if out[0], text, ok = bytes.Cut(text, []byte{' '}); !ok {
-		return nil, errors.New("no file name")
+		return out, errors.New("no file name")
 	}
 	for i := count - 1; i > 1; i-- {
 		at := bytes.LastIndexByte(text, ' ')
 		if at < 0 {
-			return nil, fmt.Errorf("%d fields are missing", i-1)
+			return out, fmt.Errorf("%d fields are missing", i-1)
 		}
 		out[i], text = text[at+1:], text[:at]
 	}
@@ -106,13 +110,13 @@ type Inode struct {
 
 // readFields takes facts from the data of a template with known fields.
 func (e *Entry) readFields() error {
-	kinds := templateFields(e.Template)
-	if kinds == nil {
+	count := len(templateFields(e.Template))
+	if count == 0 {
 		return nil
 	}
-	r := &reader{b: e.data}
-	fields := make([][]byte, len(kinds))
-	for i := range kinds {
+	r := reader{b: e.data}
+	var fields [maxFields][]byte
+	for i := range count {
 		fields[i] = r.field()
 	}
 	if r.err != nil || len(r.b) > 0 {
@@ -126,7 +130,7 @@ func (e *Entry) readFields() error {
 		return errors.New("file name is not one NUL-terminated text")
 	}
 	e.Name = string(name[:len(name)-1])
-	if len(fields) > 2 {
+	if count > 2 {
 		e.Signature = fields[2]
 	}
 	switch e.Template {
@@ -156,14 +160,36 @@ func (e *Entry) setInode(fields [][]byte) error {
 	return nil
 }
 
-// decodeHex accepts lower case only: one entry, one text.
-func decodeHex(text []byte) ([]byte, error) {
-	for _, c := range text {
-		if c >= 'A' && c <= 'F' {
-			return nil, errors.New("upper-case hex")
-		}
+// appendHex appends what lower-case hex stands for: one entry, one text.
+func appendHex(dst, text []byte) ([]byte, error) {
+	if len(text)%2 != 0 {
+		return nil, hex.ErrLength
 	}
-	out := make([]byte, hex.DecodedLen(len(text)))
-	_, err := hex.Decode(out, text)
-	return out, err
+	for ; len(text) >= 2; text = text[2:] {
+		high, low := hexDigits[text[0]], hexDigits[text[1]]
+		if high|low > 0xf {
+			return nil, errors.New("not lower-case hex")
+		}
+		dst = append(dst, high<<4|low)
+	}
+	return dst, nil
 }
+
+// hexDigits gives the value of a lower-case digit, and 0xff for all else.
+const hexDigits = "" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\x0a\x0b\x0c\x0d\x0e\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"

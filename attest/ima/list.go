@@ -143,25 +143,31 @@ func (e *Entry) holds(recorded []byte) bool {
 
 // templateHash appends to dst, as paddedSHA1 does: thousands of entries are hashed
 // for each appraisal, into the same few bytes.
-func (e *Entry) templateHash(dst []byte, h crypto.Hash) []byte {
+func (e *Entry) templateHash(dst []byte, h crypto.Hash) []byte { return sum(dst, h, e.data) }
+
+// sum appends a hash, without an allocation.
+func sum(dst []byte, h crypto.Hash, data []byte) []byte {
 	switch h {
 	case crypto.SHA1:
-		d := sha1.Sum(e.data)
+		d := sha1.Sum(data)
 		return append(dst, d[:]...)
 	case crypto.SHA256:
-		d := sha256.Sum256(e.data)
+		d := sha256.Sum256(data)
 		return append(dst, d[:]...)
 	case crypto.SHA384:
-		d := sha512.Sum384(e.data)
+		d := sha512.Sum384(data)
 		return append(dst, d[:]...)
 	}
-	d := sha512.Sum512(e.data)
+	d := sha512.Sum512(data)
 	return append(dst, d[:]...)
 }
 
 func (e *Entry) paddedSHA1(dst []byte, size int) []byte {
 	dst = e.templateHash(dst, crypto.SHA1)
-	return append(dst, make([]byte, size-crypto.SHA1.Size())...)
+	for range size - crypto.SHA1.Size() {
+		dst = append(dst, 0)
+	}
+	return dst
 }
 
 func hashOfSize(size int) crypto.Hash {

@@ -58,16 +58,12 @@ func (l *List) ReplayFrom(bank string, start, pcr []byte) (Replayed, error) {
 
 // find counts the entries that lead to pcr, or gives 0.
 func (l *List) find(h crypto.Hash, start, pcr []byte, padded bool) int {
-	value := bytes.Clone(start)
-	d := h.New()
-	extend := make([]byte, 0, 64)
+	var buffer [2 * 64]byte // the PCR's value, then what extends it
+	size := copy(buffer[:], start)
 	for i := range l.Entries {
-		extend = l.Entries[i].extension(extend[:0], h, padded)
-		d.Reset()
-		d.Write(value)
-		d.Write(extend)
-		value = d.Sum(value[:0])
-		if bytes.Equal(value, pcr) {
+		both := l.Entries[i].extension(buffer[:size], h, padded)
+		sum(buffer[:0], h, both)
+		if bytes.Equal(buffer[:size], pcr) {
 			return i + 1
 		}
 	}
@@ -93,7 +89,10 @@ func (e *Entry) Extend(dst []byte, bank string, value []byte, padded bool) []byt
 func (e *Entry) extension(dst []byte, h crypto.Hash, padded bool) []byte {
 	switch {
 	case e.Violation:
-		return append(dst, bytes.Repeat([]byte{0xff}, h.Size())...)
+		for range h.Size() {
+			dst = append(dst, 0xff)
+		}
+		return dst
 	case padded:
 		return e.paddedSHA1(dst, h.Size())
 	}

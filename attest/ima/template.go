@@ -2,7 +2,6 @@ package ima
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -20,21 +19,6 @@ func legacyData(digest, name []byte) []byte {
 	return out
 }
 
-// fieldData is what the hash of the other templates covers: each field after
-// its length (little-endian, as all of today's Linux on TPM machines is).
-func fieldData(fields ...[]byte) []byte {
-	size := 0
-	for _, f := range fields {
-		size += 4 + len(f)
-	}
-	out := make([]byte, 0, size)
-	for _, f := range fields {
-		out = binary.LittleEndian.AppendUint32(out, uint32(len(f)))
-		out = append(out, f...)
-	}
-	return out
-}
-
 // setDigest reads a d-ng or d-ngv2 field: "[type:]algorithm:", NUL, digest.
 func (e *Entry) setDigest(field []byte) error {
 	label, digest, ok := bytes.Cut(field, []byte(":\x00"))
@@ -47,7 +31,7 @@ func (e *Entry) setDigest(field []byte) error {
 	if len(label) == 0 || len(label) > 32 {
 		return errors.New("file digest has no algorithm")
 	}
-	e.Algorithm, e.Digest = string(label), digest
+	e.Algorithm, e.Digest = interned(label), digest
 	if size := digestSize(e.Algorithm); !e.Violation && size != 0 && size != len(digest) {
 		return fmt.Errorf("a %s file digest of %d bytes", e.Algorithm, len(digest))
 	}
@@ -71,4 +55,24 @@ func digestSize(algorithm string) int {
 		return 64
 	}
 	return 0
+}
+
+// interned is a template's or an algorithm's name, without an allocation where it
+// is one of those that most entries of a list share.
+func interned(name []byte) string {
+	switch string(name) {
+	case "ima-ng":
+		return "ima-ng"
+	case "ima-sig":
+		return "ima-sig"
+	case "ima":
+		return "ima"
+	case "sha256":
+		return "sha256"
+	case "sha1":
+		return "sha1"
+	case "sha512":
+		return "sha512"
+	}
+	return string(name)
 }

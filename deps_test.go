@@ -65,6 +65,7 @@ var allowed = map[string]string{
 	"internal/alert":    ground + " " + capabilities,
 	"internal/audit":    ground + " " + capabilities,
 	"internal/device":   ground + " " + capabilities,
+	"internal/crl":      "attest/ek internal/atomicfile",
 	"internal/enroll":   ground + " " + capabilities,
 	"internal/firmware": ground + " " + capabilities,
 	"internal/operator": ground + " " + capabilities,

@@ -50,6 +50,7 @@ type CRLOptions struct {
 	Fetch  Fetch         // nil: nothing is fetched, only lists that were added count
 	MaxAge time.Duration // how long a fetched list is used before asking again, at most until it ends; 0: 24 hours
 	Retry  time.Duration // how long after a failure nothing is asked again; 0: 5 minutes
+	Kept   Kept          // nil: fetched lists are kept in memory only
 }
 
 // CRLs are the revocation lists of manufacturers: those added from files, and
@@ -100,6 +101,23 @@ func (c *CRLs) Add(data []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.added = append(c.added, list)
+	return nil
+}
+
+// Replace has these lists (see ParseCRL) count instead of those that were added
+// before. If one cannot be read, nothing changes.
+func (c *CRLs) Replace(all ...[]byte) error {
+	var lists []*x509.RevocationList
+	for _, data := range all {
+		list, err := ParseCRL(data)
+		if err != nil {
+			return err
+		}
+		lists = append(lists, list)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.added = lists
 	return nil
 }
 
@@ -197,6 +215,7 @@ func (c *CRLs) get(ctx context.Context, url string, issuer *x509.Certificate, no
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	c.recall(e, url, issuer, now)
 	pause := c.options.MaxAge
 	if e.err != nil {
 		pause = c.options.Retry
@@ -214,6 +233,9 @@ func (c *CRLs) get(ctx context.Context, url string, issuer *x509.Certificate, no
 	}
 	if err == nil {
 		e.list = list
+		if c.options.Kept != nil {
+			c.options.Kept.Save(keptKey(url, issuer), list.Raw, now)
+		}
 	}
 	e.asked, e.err = now, err
 	return e.list, err

@@ -117,6 +117,28 @@ func CheckPublic(tpmtPublic []byte) error {
 	return err
 }
 
+// Twins are the public areas that other templates make with the key of an EK
+// public, which CheckPublic must accept: a certificate and a challenge
+// (TPM2_MakeCredential) do not tell them apart.
+func Twins(tpmtPublic []byte) ([][]byte, error) {
+	t, key, err := split(tpmtPublic)
+	if err != nil {
+		return nil, err
+	}
+	var twins [][]byte
+	for _, other := range template.All() {
+		if other.ID == t.ID || !fits(key, other) {
+			continue
+		}
+		twin, err := build(key, other)
+		if err != nil {
+			return nil, err
+		}
+		twins = append(twins, twin)
+	}
+	return twins, nil
+}
+
 // TemplateOf names the template of an EK public, if CheckPublic accepts it.
 func TemplateOf(tpmtPublic []byte) (Template, error) {
 	t, _, err := split(tpmtPublic)

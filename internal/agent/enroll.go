@@ -88,12 +88,10 @@ func (a *Agent) enroll(ctx context.Context) (credential, error) {
 	}
 	defer transport.CloseIdleConnections()
 	client := &api.Client{Base: a.Server, HTTP: transport}
+	ek := a.identity.EK
 	request := api.EnrollRequest{
-		EKCertificate: a.identity.EK.Certificate, AKPublic: a.identity.AK.Public, TLSPublic: a.identity.TLS.Public,
-		Model: a.Model, Name: a.Name,
-	}
-	if request.EKCertificate == nil {
-		request.EKPublic = a.identity.EK.Public
+		EKCertificate: ek.Certificate, EKPublic: ek.Public, EKChain: ek.Chain, EKTemplate: ek.StoredTemplate, EKNonce: ek.Nonce,
+		AKPublic: a.identity.AK.Public, TLSPublic: a.identity.TLS.Public, Model: a.Model, Name: a.Name,
 	}
 	var challenge api.EnrollChallenge
 	if err := client.Do(ctx, http.MethodPost, api.PathEnrollments, request, &challenge); err != nil {

@@ -3,10 +3,14 @@ package api
 import "time"
 
 // EnrollRequest opens an enrolment. Exactly what the TPM holds: the service
-// rebuilds the endorsement key's public area from the certificate.
+// rebuilds the endorsement key's public area from the certificate. EKPublic then
+// says which of two templates with the same kind of key it follows.
 type EnrollRequest struct {
 	EKCertificate []byte `json:"ek_certificate,omitempty" maxLength:"16384" doc:"DER, from the TPM's NV storage"`
-	EKPublic      []byte `json:"ek_public,omitempty" maxLength:"4096" doc:"TPMT_PUBLIC; for a TPM without a certificate"`
+	EKPublic      []byte `json:"ek_public,omitempty" maxLength:"4096" doc:"TPMT_PUBLIC; needed without a certificate, and where the key is of the high range"`
+	EKChain       []byte `json:"ek_chain,omitempty" maxLength:"87384" doc:"what the NV indices 0x01c00100 to 0x01c001ff hold, one after the other: at most 16 certificates in 64 KiB"`
+	EKTemplate    []byte `json:"ek_template,omitempty" maxLength:"2048" doc:"TPMT_PUBLIC from the NV index of the EK's template, where the TPM has one"`
+	EKNonce       []byte `json:"ek_nonce,omitempty" maxLength:"1024" doc:"from the NV index of the EK's nonce, where the TPM has one"`
 	AKPublic      []byte `json:"ak_public" maxLength:"4096" doc:"TPMT_PUBLIC of the attestation key"`
 	TLSPublic     []byte `json:"tls_public" maxLength:"4096" doc:"TPMT_PUBLIC of the TLS key"`
 	Model         string `json:"model" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"hardware model"`
@@ -58,13 +62,15 @@ type PCRs map[string]map[int]string
 
 // Evidence is one attestation. The quote's qualifying data is
 // attest.Binding.QualifyingData over the nonce, the device, its TLS key, the
-// exact bytes of Reported, and the digests of the whole logs.
+// exact bytes of Reported, and the digests of the logs. A check-in may leave out
+// the beginning of the IMA list that the service has counted in this boot.
 type Evidence struct {
 	Quote     []byte `json:"quote" maxLength:"8192" doc:"TPMS_ATTEST"`
 	Signature []byte `json:"signature" maxLength:"4096" doc:"TPMT_SIGNATURE"`
 	PCRs      PCRs   `json:"pcrs"`
 	EventLog  *Log   `json:"event_log,omitempty"`
 	IMA       *Log   `json:"ima,omitempty"`
+	IMAFrom   int    `json:"ima_from,omitempty" minimum:"0" doc:"entries of the IMA list that come before ima: ima_entries of the last answer; 0: the list is whole"`
 	Reported  []byte `json:"reported" maxLength:"262144" doc:"JSON document of type Reported, the exact bytes that the quote binds"`
 }
 
@@ -103,8 +109,9 @@ type ReportedUpdate struct {
 
 // Nonce is a fresh challenge for one check-in.
 type Nonce struct {
-	Nonce     []byte    `json:"nonce"`
-	Selection Selection `json:"selection"`
+	Nonce      []byte    `json:"nonce"`
+	Selection  Selection `json:"selection"`
+	IMAEntries int       `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
 }
 
 // CheckInRequest is one check-in.
@@ -122,6 +129,7 @@ type CheckInAnswer struct {
 	Assignment  *Assignment `json:"assignment,omitempty"`
 	Nonce       []byte      `json:"nonce"`
 	NextSeconds int         `json:"next_seconds" doc:"come back after this long"`
+	IMAEntries  int         `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
 }
 
 // Finding is a control that the device fails.

@@ -20,7 +20,10 @@ const secretSize = 32
 // Claim is how a device introduces itself.
 type Claim struct {
 	EKCertificate []byte // DER; nil: the TPM has none
-	EKPublic      []byte // TPMT_PUBLIC; used only without a certificate
+	EKPublic      []byte // TPMT_PUBLIC; with a certificate it may be nil, and must be of its key
+	EKChain       []byte // certificates above the EK's as the TPM's NV memory has them (ek.ParseChain)
+	EKTemplate    []byte // TPMT_PUBLIC from NV memory; nil: none
+	EKNonce       []byte // from NV memory; nil: none
 	AKPublic      []byte // TPMT_PUBLIC
 	TLSPublic     []byte // TPMT_PUBLIC
 	Model         string
@@ -50,6 +53,9 @@ func (s *Service) Begin(ctx context.Context, c Claim) (Challenge, error) {
 	if err := s.endorse(ctx, &e, c, now); err != nil {
 		return Challenge{}, err
 	}
+	if err := s.onlyOnce(ctx, e); err != nil {
+		return Challenge{}, err
+	}
 	known, err := s.existing(ctx, e.Device)
 	if err != nil {
 		return Challenge{}, err
@@ -76,60 +82,6 @@ func (s *Service) Begin(ctx context.Context, c Claim) (Challenge, error) {
 		ID: e.ID, Device: e.Device, URI: s.URI(e.Device), CredentialBlob: blob, EncryptedSecret: encrypted,
 		Nonce: e.Nonce, Selection: evidence.Selection(), ExpiresAt: e.ExpiresAt,
 	}, nil
-}
-
-// endorse establishes which TPM this is and who vouches for it. The public area
-// is rebuilt from the TCG's templates, never taken from the client as it is
-// (TCG EK Credential Profile, annex B).
-func (s *Service) endorse(ctx context.Context, e *fleet.Enrollment, c Claim, now time.Time) error {
-	if len(c.EKCertificate) == 0 {
-		if err := ek.CheckPublic(c.EKPublic); err != nil {
-			return coded(err, "ek_refused", "the endorsement key is refused")
-		}
-		e.EKPublic, e.EKProblem = c.EKPublic, "ek_no_certificate"
-		e.Device = fleet.DeviceID(ek.DeviceID(c.EKPublic))
-		return nil
-	}
-	cert, err := ek.ParseCertificate(c.EKCertificate)
-	if err != nil {
-		return coded(err, "ek_malformed", "the EK certificate cannot be read")
-	}
-	public, err := ek.Public(cert)
-	if err != nil {
-		return coded(err, "ek_refused", "the key of the EK certificate is refused")
-	}
-	e.EKCertificate, e.EKPublic, e.Device = c.EKCertificate, public, fleet.DeviceID(ek.DeviceID(public))
-	roots, err := s.roots(ctx)
-	if err != nil {
-		return err
-	}
-	chain, err := roots.Verify(cert, now)
-	if err != nil {
-		e.EKProblem = codeOf(err, "ek_refused")
-		return nil
-	}
-	e.Manufacturer = chain.Manufacturer
-	return nil
-}
-
-// roots are the trusted manufacturers as they are now.
-func (s *Service) roots(ctx context.Context) (*ek.Roots, error) {
-	makers, err := s.Store.Manufacturers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	roots := ek.NewRoots()
-	for _, m := range makers {
-		if err := roots.Add(m.Name, m.PEM); err != nil {
-			return nil, fleet.Because(err, fleet.Internal, "manufacturer_unusable", "the stored certificates of manufacturer %s cannot be read", m.Name)
-		}
-	}
-	return roots, nil
-}
-
-func stranger(e fleet.Enrollment) error {
-	return fleet.Errorf(fleet.Refused, e.EKProblem,
-		"device %s is not registered, and no trusted manufacturer vouches for its TPM: register its EK hash or add the manufacturer's root", e.Device.Short())
 }
 
 // codeOf is the stable code that a capability package gave its refusal.

@@ -64,6 +64,9 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
+	if err := s.onlyOnce(ctx, e); err != nil {
+		return Credential{}, err
+	}
 	device, err := s.existing(ctx, e.Device)
 	if err != nil {
 		return Credential{}, err

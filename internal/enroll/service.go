@@ -14,6 +14,7 @@ import (
 	"context"
 	"time"
 
+	"troth/attest/ek"
 	"troth/ca"
 	"troth/internal/fleet"
 	"troth/internal/nonce"
@@ -55,6 +56,9 @@ type Config struct {
 	RequireRegistration bool          // a known manufacturer alone is not enough
 	CertificateLife     time.Duration // of device certificates
 	ChallengeLife       time.Duration // to answer a challenge
+	CRLs                *ek.CRLs      // of TPM manufacturers; nil: nothing is looked up
+	Revocation          ek.RevocationPolicy
+	CRLPatience         time.Duration // how long one enrolment waits for CRLs
 	Now                 func() time.Time
 }
 

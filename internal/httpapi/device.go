@@ -39,7 +39,8 @@ func (e *edge) deviceRoutes() {
 
 func (e *edge) beginEnrolment(ctx context.Context, in *struct{ Body api.EnrollRequest }) (*body[api.EnrollChallenge], error) {
 	c, err := e.Enroll.Begin(ctx, enroll.Claim{
-		EKCertificate: in.Body.EKCertificate, EKPublic: in.Body.EKPublic,
+		EKCertificate: in.Body.EKCertificate, EKPublic: in.Body.EKPublic, EKChain: in.Body.EKChain,
+		EKTemplate: in.Body.EKTemplate, EKNonce: in.Body.EKNonce,
 		AKPublic: in.Body.AKPublic, TLSPublic: in.Body.TLSPublic, Model: in.Body.Model, Name: in.Body.Name,
 	})
 	return answer(api.EnrollChallenge{

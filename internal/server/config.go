@@ -42,7 +42,8 @@ type Config struct {
 type EnrollmentConfig struct {
 	// RequireRegistration refuses devices that nobody registered, even with a
 	// trusted manufacturer's EK certificate.
-	RequireRegistration bool `json:"require_registration"`
+	RequireRegistration bool             `json:"require_registration"`
+	Revocation          RevocationConfig `json:"revocation"`
 }
 
 // CheckInConfig is how often posture is checked.
@@ -129,6 +130,7 @@ func (c Config) complete() (Config, error) {
 		c.Names = []string{"localhost", "127.0.0.1", "::1"}
 	}
 	c.CheckIn.Interval = or(c.CheckIn.Interval, Duration(5*time.Minute))
+	c.Enrollment.Revocation = c.Enrollment.Revocation.complete()
 	c.CheckIn.Fresh = or(c.CheckIn.Fresh, c.CheckIn.Interval*5/2)
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
@@ -156,6 +158,9 @@ func (c Config) validate() error {
 	}
 	if strings.ContainsAny(c.TrustDomain, "/ :") {
 		return fmt.Errorf("configuration: trust_domain %q is not the name of a SPIFFE trust domain", c.TrustDomain)
+	if err := c.Enrollment.Revocation.validate(); err != nil {
+		return err
+	}
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type job struct {
 
 func (s *Service) jobs() []job {
 	sweep := time.Duration(s.config.CheckIn.Sweep)
-	return []job{
+	jobs := []job{
 		{"posture sweep", sweep, func(ctx context.Context) error {
 			n, err := s.posture.Sweep(ctx)
 			if n > 0 {
@@ -31,6 +31,10 @@ func (s *Service) jobs() []job {
 		{"device CA bundle", time.Minute, s.identity.refresh},
 	}
 }
+	if s.crlDir != nil {
+		jobs = append(jobs, job{"revocation lists", crlRefresh, func(context.Context) error { return s.crlDir.Refresh() }})
+	}
+	return jobs
 
 // repeat runs a job until the context ends. A run that fails is logged, and its
 // heartbeat stops: /readyz says so.

@@ -18,11 +18,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"troth/attest/ek"
 	"troth/ca"
 	"troth/ca/local"
 	"troth/internal/access"
 	"troth/internal/alert"
 	"troth/internal/atomicfile"
+	"troth/internal/crl"
 	"troth/internal/device"
 	"troth/internal/enroll"
 	"troth/internal/firmware"
@@ -53,6 +55,7 @@ type Service struct {
 	identity *identity // of the service itself, in TLS
 	firmware *firmware.Repository
 	enroll   *enroll.Service
+	crlDir   *crl.Directory // nil: none is configured
 	posture  *posture.Service
 	rollouts *rollout.Service
 	operator *operator.Service
@@ -112,13 +115,18 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
 	})
 	s.enroll = enroll.New(enroll.Config{
+	crls, err := s.revocation()
+	if err != nil {
+		return err
+	}
 		Store: s.store, Issuer: s.issuer, Policy: engine, Nonces: nonces, TrustDomain: c.TrustDomain,
 		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime),
+		CRLs: crls, Revocation: ek.RevocationPolicy(c.Enrollment.Revocation.Policy), CRLPatience: time.Duration(c.Enrollment.Revocation.Wait),
 		ChallengeLife: challengeLife, Now: time.Now,
 	})
 	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})
 	s.posture = posture.New(posture.Config{
-		Store: s.store, Policy: engine, Releases: s.firmware, Loaded: s.firmware.Loaded, Rollouts: s.rollouts, Nonces: nonces,
+		Store: s.store, Policy: engine, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Nonces: nonces,
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}

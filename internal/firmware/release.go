@@ -1,9 +1,13 @@
 package firmware
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strconv"
 
 	"troth/internal/fleet"
+	"troth/tuf"
 	"troth/tuf/client"
 )
 
@@ -17,6 +21,7 @@ func release(t client.Target) (r fleet.Release, ok bool) {
 	r = fleet.Release{
 		Target: t.Name, Model: signed.Model, Version: signed.Version, Counter: signed.Counter, Security: signed.Security,
 		Notes: signed.Notes, Length: t.Length, SHA256: t.Hashes["sha256"], Reference: fleet.ReferencePCRs{},
+		Files: fileRules(signed.IMA),
 	}
 	for index, value := range signed.Reference.PCRs {
 		i, err := strconv.Atoi(index)
@@ -26,4 +31,23 @@ func release(t client.Target) (r fleet.Release, ok bool) {
 		r.Reference[i] = value
 	}
 	return r, true
+}
+
+// fileRules names what a release says of files by its content, so that it is
+// judged anew when that changes, and shared where it is the same.
+func fileRules(i *tuf.IMA) fleet.FileRules {
+	if i == nil {
+		return fleet.FileRules{}
+	}
+	rules := fleet.FileRules{Certificates: i.Certificates}
+	h := sha256.New()
+	if l := i.AllowList; l != nil {
+		rules.AllowList = &fleet.AllowList{Target: l.Target, Length: l.Length, SHA256: l.SHA256, Algorithm: l.Algorithm}
+		fmt.Fprintf(h, "%s %s\n", l.Algorithm, l.SHA256)
+	}
+	for _, der := range i.Certificates {
+		fmt.Fprintf(h, "%x\n", der)
+	}
+	rules.ID = hex.EncodeToString(h.Sum(nil))
+	return rules
 }

@@ -33,7 +33,8 @@ type Config struct {
 type Repository struct {
 	Config
 	refresh sync.Mutex
-	updater *client.Client // nil until the repository exists
+	client  atomic.Pointer[client.Client] // nil until the repository exists
+	rules   rules
 	current atomic.Pointer[fleet.Catalog]
 	loaded  atomic.Bool
 }
@@ -55,7 +56,9 @@ func (r *Repository) Catalog() fleet.Catalog { return *r.current.Load() }
 
 // Refresh re-signs the repository where it is due and the keys are here, and
 // reads it. Metadata that does not verify changes nothing: the last set that did
-// stays. A repository that does not exist yet is an empty one.
+// stays. A repository that does not exist yet is an empty one. An error that names
+// an allow-list comes with a new catalogue: the release counts, but IMAFiles fails
+// for it.
 func (r *Repository) Refresh(ctx context.Context) error {
 	r.refresh.Lock()
 	defer r.refresh.Unlock()
@@ -96,17 +99,18 @@ func (r *Repository) resign() error {
 }
 
 func (r *Repository) read(ctx context.Context) error {
-	if r.updater == nil {
-		updater, err := r.open()
-		if err != nil {
+	updater := r.client.Load()
+	if updater == nil {
+		var err error
+		if updater, err = r.open(); err != nil {
 			return err
 		}
-		r.updater = updater
+		r.client.Store(updater)
 	}
-	if err := r.updater.Refresh(ctx); err != nil {
+	if err := updater.Refresh(ctx); err != nil {
 		return fmt.Errorf("refresh firmware catalogue: %w", err)
 	}
-	targets, err := r.updater.Targets()
+	targets, err := updater.Targets()
 	if err != nil {
 		return fmt.Errorf("read firmware catalogue: %w", err)
 	}
@@ -118,7 +122,8 @@ func (r *Repository) read(ctx context.Context) error {
 	}
 	r.current.Store(&next)
 	r.loaded.Store(true)
-	return nil
+	r.rules.keep(next)
+	return missing(next, targets)
 }
 
 // open makes the TUF client. Without a configured root, the first one that is

@@ -153,7 +153,7 @@ func (a *appraisal) values(attested attestation, hash crypto.Hash) bool {
 	if !a.selected() {
 		return false
 	}
-	if len(a.evidence.PCRs) == 0 && (a.evidence.EventLog != nil || a.evidence.IMA != nil) && !a.derive(hash, attested.pcrDigest) {
+	if len(a.evidence.PCRs) == 0 && (a.evidence.hasEventLog() || a.evidence.IMA != nil) && !a.derive(hash, attested.pcrDigest) {
 		return false
 	}
 	if !a.exactly() {

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"troth/attest"
+	"troth/attest/eventlog"
 )
 
 func TestAppraiseWholeBoot(t *testing.T) {
@@ -173,4 +175,33 @@ func pemOf(t testing.TB, key any) []byte {
 
 func sized(b []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+}
+
+// A log that was read before leads to the same result, whatever the quote, and no
+// appraisal changes what another one reads.
+func TestReadLogIsTheLog(t *testing.T) {
+	for _, c := range capturedBoots(t) {
+		if c.Name == "grub-no-log" {
+			continue
+		}
+		read, err := eventlog.Read(c.read(t, "eventlog"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			for _, quote := range []string{"sha1", "sha256", "sha384", "all"} {
+				e, want := c.evidence(t, quote), c.want(t, quote)
+				for _, change := range []func(){
+					func() {}, func() { e.IMA = nil }, func() { e.PCRs = clone(e.PCRs); e.PCRs[banksOf(quote)[0]][4][0] ^= 1 }, func() { e.PCRs = nil },
+				} {
+					change()
+					kept := e
+					kept.EventLog, kept.ReadLog = nil, read
+					if a, b := attest.Appraise(e, want), attest.Appraise(kept, want); !reflect.DeepEqual(a, b) {
+						t.Errorf("%s, quote %s: %+v, read before %+v", c.Name, quote, a, b)
+					}
+				}
+			}
+		}
+	}
 }

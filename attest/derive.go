@@ -21,7 +21,7 @@ func (a *appraisal) derive(hash crypto.Hash, digest []byte) bool {
 			values[b.bank][pcr] = resetValue(b.bank, pcr)
 		}
 	}
-	if a.evidence.EventLog != nil {
+	if a.evidence.hasEventLog() {
 		log, err := a.parsedLog()
 		if err != nil {
 			a.fail(CodeEventLogMalformed, "%v", err)

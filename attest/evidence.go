@@ -22,6 +22,10 @@ type Evidence struct {
 	PCRs PCRs
 	// EventLog is the firmware's log, at most eventlog.MaxSize; nil: none given.
 	EventLog []byte
+	// ReadLog is the firmware's log in place of EventLog, as the verifier has read
+	// it before: an unchanged log need not be explained again. The result then
+	// shares the reading's facts, and must not be changed.
+	ReadLog *eventlog.Reading
 	// UserspaceLog is what systemd measured after the firmware had ended, as in
 	// /run/log/systemd/tpm2-measure.log, at most eventlog.MaxUserspaceSize; nil:
 	// none given. It continues the event log and may run ahead of the quote.
@@ -34,6 +38,9 @@ type Evidence struct {
 	// is the whole list.
 	IMAFrom *IMAState
 }
+
+// hasEventLog says whether the firmware's log was given in either form.
+func (e *Evidence) hasEventLog() bool { return e.EventLog != nil || e.ReadLog != nil }
 
 // Expectation is what the verifier requires of a quote.
 type Expectation struct {

@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ const maxListed = 16
 func (a *appraisal) logs() {
 	var replay map[string]map[int][]byte
 	switch {
-	case a.evidence.EventLog != nil:
+	case a.evidence.hasEventLog():
 		replay = a.eventLog()
 	case a.evidence.UserspaceLog != nil:
 		a.fail(CodeUserspaceLogMismatch, "a userspace log continues an event log, and none is given")
@@ -31,10 +32,40 @@ func (a *appraisal) logs() {
 
 // parsedLog reads the event log once, however often it is asked for.
 func (a *appraisal) parsedLog() (*eventlog.Log, error) {
+	if a.evidence.ReadLog != nil {
+		return a.evidence.ReadLog.Log(), nil
+	}
 	if a.log == nil && a.logErr == nil {
 		a.log, a.logErr = eventlog.Parse(a.evidence.EventLog)
 	}
 	return a.log, a.logErr
+}
+
+// replayed is what the log replays to, for the caller to change.
+func (a *appraisal) replayed(log *eventlog.Log) map[string]map[int][]byte {
+	if a.evidence.ReadLog == nil {
+		banks := make([]string, 0, len(a.selection))
+		for _, b := range a.selection {
+			banks = append(banks, b.bank)
+		}
+		return log.ReplayBanks(banks)
+	}
+	known := a.evidence.ReadLog.Replay()
+	if a.evidence.UserspaceLog == nil {
+		return known // nobody changes it
+	}
+	out := make(map[string]map[int][]byte, len(known))
+	for bank, values := range known {
+		out[bank] = maps.Clone(values)
+	}
+	return out
+}
+
+func (a *appraisal) examine(log *eventlog.Log, covered eventlog.Coverage) ([]eventlog.Finding, eventlog.Facts) {
+	if a.evidence.ReadLog == nil {
+		return log.Examine(covered)
+	}
+	return a.evidence.ReadLog.Examine(covered)
 }
 
 // parsedList is parsedLog for the IMA list.
@@ -56,7 +87,7 @@ func (a *appraisal) eventLog() map[string]map[int][]byte {
 	}
 	out := &EventLogResult{Given: true, Events: len(log.Events), UnexplainedPCRs: []int{}}
 	a.result.EventLog = out
-	replay := log.Replay()
+	replay := a.replayed(log)
 	if a.evidence.UserspaceLog != nil && !a.userspace(log, replay) {
 		return replay
 	}
@@ -76,7 +107,7 @@ func (a *appraisal) eventLog() map[string]map[int][]byte {
 		}
 		say(CodeUnexplainedPCR, "PCR %d is not at its reset value, and no event explains it", pcr)
 	}
-	findings, facts := log.Examine(covered)
+	findings, facts := a.examine(log, covered)
 	a.findings(findings)
 	if a.failed {
 		return replay

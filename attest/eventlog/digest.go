@@ -57,7 +57,7 @@ func preimages(e Event) [][]byte {
 	case EFIVariableBoot, EFIVariableBoot2:
 		// EDK II hashes the variable's contents, and logs the whole structure.
 		if v, _, err := parseVariable(e.Data); err == nil {
-			return [][]byte{e.Data, v.Data}
+			return [][]byte{v.Data, e.Data}
 		}
 	case IPL:
 		return iplPreimages(e.Data)

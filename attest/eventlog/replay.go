@@ -1,13 +1,20 @@
 package eventlog
 
+import "slices"
+
 // Replay extends the digests of all events into fresh PCRs and returns, for
 // each bank and each PCR that at least one event extends, the value it leads
 // to. PCR 0 starts from the startup locality, every other PCR from zeros. No
 // event is made up and none is left out.
-func (l *Log) Replay() map[string]map[int][]byte {
-	out := make(map[string]map[int][]byte, len(l.Banks))
-	for _, bank := range l.Banks {
-		out[bank] = l.replayBank(bank)
+func (l *Log) Replay() map[string]map[int][]byte { return l.ReplayBanks(l.Banks) }
+
+// ReplayBanks is Replay in those of the given banks that the log has.
+func (l *Log) ReplayBanks(banks []string) map[string]map[int][]byte {
+	out := make(map[string]map[int][]byte, len(banks))
+	for _, bank := range banks {
+		if slices.Contains(l.Banks, bank) {
+			out[bank] = l.replayBank(bank)
+		}
 	}
 	return out
 }

@@ -1,6 +1,9 @@
 package eventlog
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // EventType is a TCG event type (PFP section 10.4.1, table "Events"). It is not
 // covered by any digest.
@@ -138,39 +141,35 @@ func allowedIn(pcr int, t EventType) bool {
 	case EventTag, CompactHash:
 		return pcr != 7 && !(t == CompactHash && pcr < 4)
 	}
-	for _, allowed := range typesOf(pcr) {
-		if t == allowed {
-			return true
-		}
-	}
-	return false
+	return ownTypeOf(pcr, t)
 }
 
-func typesOf(pcr int) []EventType {
+// ownTypeOf says whether t is one of the types that the profile gives pcr.
+func ownTypeOf(pcr int, t EventType) bool {
 	switch pcr {
 	case 0:
-		return []EventType{PostCode, PostCode2, SCRTMContents, SCRTMVersion, NonhostCode, NonhostInfo,
+		return is(t, PostCode, PostCode2, SCRTMContents, SCRTMVersion, NonhostCode, NonhostInfo,
 			EFIPlatformFirmwareBlob, EFIPlatformFirmwareBlob2, EFIBootServicesDriver,
-			EFIRuntimeServicesDriver, EFIHCRTMEvent}
+			EFIRuntimeServicesDriver, EFIHCRTMEvent)
 	case 1:
-		return []EventType{CPUMicrocode, PlatformConfigFlags, TableOfDevices, NonhostConfig,
-			EFIVariableDriverConfig, EFIVariableBoot, EFIVariableBoot2, EFIHandoffTables, EFIHandoffTables2}
+		return is(t, CPUMicrocode, PlatformConfigFlags, TableOfDevices, NonhostConfig,
+			EFIVariableDriverConfig, EFIVariableBoot, EFIVariableBoot2, EFIHandoffTables, EFIHandoffTables2)
 	case 2:
-		return []EventType{NonhostCode, EFIPlatformFirmwareBlob, EFIPlatformFirmwareBlob2,
-			EFIBootServicesApplication, EFIBootServicesDriver, EFIRuntimeServicesDriver, EFISPDMFirmwareBlob}
+		return is(t, NonhostCode, EFIPlatformFirmwareBlob, EFIPlatformFirmwareBlob2,
+			EFIBootServicesApplication, EFIBootServicesDriver, EFIRuntimeServicesDriver, EFISPDMFirmwareBlob)
 	case 3:
-		return []EventType{NonhostConfig, EFIVariableDriverConfig, EFISPDMFirmwareConfig}
+		return is(t, NonhostConfig, EFIVariableDriverConfig, EFISPDMFirmwareConfig)
 	case 4:
-		return []EventType{IPL, OmitBootDevice, EFIBootServicesApplication, EFIBootServicesDriver,
-			EFIPlatformFirmwareBlob, EFIPlatformFirmwareBlob2}
+		return is(t, IPL, OmitBootDevice, EFIBootServicesApplication, EFIBootServicesDriver,
+			EFIPlatformFirmwareBlob, EFIPlatformFirmwareBlob2)
 	case 5:
-		return []EventType{IPL, IPLPartitionData, EFIGPTEvent, EFIGPTEvent2, EFIVariableBoot,
-			EFIVariableBoot2, EFIVariableDriverConfig}
+		return is(t, IPL, IPLPartitionData, EFIGPTEvent, EFIGPTEvent2, EFIVariableBoot,
+			EFIVariableBoot2, EFIVariableDriverConfig)
 	case 7:
-		return []EventType{EFIVariableDriverConfig, EFIVariableAuthority, EFISPDMDevicePolicy, EFISPDMDeviceAuthority}
+		return is(t, EFIVariableDriverConfig, EFIVariableAuthority, EFISPDMDevicePolicy, EFISPDMDeviceAuthority)
 	}
-	if pcr >= 8 {
-		return []EventType{IPL, EFIBootServicesApplication, EFIVariableAuthority, EFIVariableDriverConfig}
-	}
-	return nil
+	return pcr >= 8 && is(t, IPL, EFIBootServicesApplication, EFIVariableAuthority, EFIVariableDriverConfig)
 }
+
+// is does not keep its list, which so costs no allocation.
+func is(t EventType, list ...EventType) bool { return slices.Contains(list, t) }

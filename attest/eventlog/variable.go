@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"unicode/utf16"
 )
 
@@ -44,8 +43,17 @@ func parseVariable(data []byte) (v Variable, trailing int, err error) {
 }
 
 func formatGUID(b []byte) string {
-	return fmt.Sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%x-%x",
-		b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8:10], b[10:16])
+	// The first three fields are little-endian (UEFI 2.10 Appendix A).
+	ordered := [16]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6]}
+	copy(ordered[8:], b[8:16])
+	var out [36]byte
+	hex.Encode(out[:], ordered[:4])
+	hex.Encode(out[9:], ordered[4:6])
+	hex.Encode(out[14:], ordered[6:8])
+	hex.Encode(out[19:], ordered[8:10])
+	hex.Encode(out[24:], ordered[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
 }
 
 // utf16Text decodes UTF-16LE without its trailing NULs. The text is hostile:

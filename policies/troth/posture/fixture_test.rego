@@ -86,8 +86,26 @@ set_to(changes) := json.patch(good, [{"op": "replace", "path": path, "value": va
 
 without(path) := json.patch(good, [{"op": "remove", "path": path}])
 
+# What a control says under settings of config.boot and config.ima.
+under(settings, id, facts) := control if {
+	some control in posture.decision.controls with input as facts with data.config as settings
+	control.id == id
+}
+
+with_setting(section, key, value) := object.union(strict, {section: {key: value}})
+
+strictly(id, facts) := under(strict, id, facts).outcome
+
+strict_reason(id, facts) := under(strict, id, facts).reason
+
+# What is said where nothing of boot and files is asked for. The tests hold
+# whatever a bundle's own settings ask.
+decide(facts) := answer if {
+	answer := posture.decision with input as facts with data.config.boot as {} with data.config.ima as {}
+}
+
 result(id, facts) := control if {
-	some control in posture.decision.controls with input as facts
+	some control in decide(facts).controls
 	control.id == id
 }
 
@@ -95,13 +113,32 @@ outcome(id, facts) := result(id, facts).outcome
 
 reason(id, facts) := result(id, facts).reason
 
-verdict(facts) := value if value := posture.decision.verdict with input as facts
+verdict(facts) := decide(facts).verdict
 
-# What a control says under settings of config.boot and config.ima.
-under(settings, id, facts) := value if value := result(id, facts) with data.config as settings
+# The controls of this library; a bundle may add its own.
+ours := {
+	"attestation-verified",
+	"boot-authorities",
+	"boot-command-line",
+	"boot-dbx",
+	"boot-mok",
+	"boot-option-roms",
+	"boot-sbat",
+	"certificate-current",
+	"clock-monotonic",
+	"clock-safe",
+	"event-log",
+	"firmware-current",
+	"firmware-known",
+	"firmware-reported",
+	"ima-boot-aggregate",
+	"ima-known-files",
+	"ima-list",
+	"ima-no-violations",
+	"no-unexplained-pcrs",
+	"secure-boot",
+	"update-healthy",
+}
 
-with_setting(section, key, value) := object.union(strict, {section: {key: value}})
-
-strictly(id, facts) := under(strict, id, facts).outcome
-
-strict_reason(id, facts) := under(strict, id, facts).reason
+# Which of these have the outcome in an answer.
+having(answer, outcome_) := {control.id | some control in answer.controls; control.outcome == outcome_; control.id in ours}

@@ -6,18 +6,18 @@ test_all_well_is_compliant if verdict(good) == "compliant"
 
 test_all_well_passes_every_control if {
 	answer := posture.decision with input as good with data.config as strict
-	count(answer.controls) >= 20
+	having(answer, "pass") == ours
 	every control in answer.controls {
-		control.outcome == "pass"
+		control.outcome in {"pass", "not_applicable"}
 		object.keys(control) == {"id", "outcome", "reason"}
 	}
 }
 
 # What nobody asked for does not apply. It does not pass.
 test_unconfigured_controls_do_not_apply if {
-	answer := posture.decision with input as set_to({"/attestation/ima/judged_by": ""})
+	answer := decide(set_to({"/attestation/ima/judged_by": ""}))
 	answer.verdict == "compliant"
-	{control.id | some control in answer.controls; control.outcome == "not_applicable"} == {
+	having(answer, "not_applicable") == {
 		"boot-authorities",
 		"boot-command-line",
 		"boot-dbx",
@@ -46,7 +46,7 @@ test_old_documents_decide_as_before if verdict(old) == "compliant"
 test_old_documents_do_not_pass_what_they_do_not_know if {
 	answer := posture.decision with input as old with data.config as strict
 	answer.verdict == "error"
-	{control.id | some control in answer.controls; control.outcome == "error"} == {
+	having(answer, "error") == {
 		"boot-authorities",
 		"boot-command-line",
 		"boot-dbx",
@@ -72,8 +72,9 @@ test_an_error_is_an_error if verdict(without("/update")) == "error"
 test_no_input_is_no_pass if {
 	answer := posture.decision with input as {"now": "2026-03-01T12:00:00Z"} with data.config as strict
 	answer.verdict == "error"
+	having(answer, "error") == ours
 	every control in answer.controls {
-		control.outcome == "error"
+		control.outcome != "pass"
 	}
 }
 
@@ -95,9 +96,9 @@ test_an_unknown_outcome_is_an_error if {
 
 # Nothing that evidence says counts before the evidence has verified.
 test_unverified_evidence_proves_nothing if {
-	answer := posture.decision with input as set_to({"/attestation/verified": false})
+	answer := decide(set_to({"/attestation/verified": false}))
 	answer.verdict == "noncompliant"
-	{control.id | some control in answer.controls; control.outcome == "pass"} == {"certificate-current", "update-healthy"}
+	having(answer, "pass") == {"certificate-current", "update-healthy"}
 }
 
 test_failure_begins_now if {

@@ -243,3 +243,22 @@ func RoleID(ctx context.Context, client *api.Client, config BootstrapConfig) (Ap
 	}
 	return AppRole{Mount: config.Auth, RoleID: id}, nil
 }
+
+// WrappedSecretID makes a new secret id like Credentials, and returns a
+// response-wrapping token around it: the secret id itself is seen only by whoever
+// unwraps it first, within ttl. The client must not be used by others meanwhile.
+func WrappedSecretID(ctx context.Context, client *api.Client, config BootstrapConfig, ttl time.Duration) (string, error) {
+	if err := config.complete(); err != nil {
+		return "", fmt.Errorf("make secret id: %w", err)
+	}
+	client.SetWrappingLookupFunc(func(string, string) string { return seconds(ttl) })
+	defer client.SetWrappingLookupFunc(func(string, string) string { return "" })
+	answer, err := client.Logical().WriteWithContext(ctx, "auth/"+config.Auth+"/role/"+config.AppRole+"/secret-id", nil)
+	if err != nil {
+		return "", fmt.Errorf("make secret id: %w", err)
+	}
+	if answer == nil || answer.WrapInfo == nil || answer.WrapInfo.Token == "" {
+		return "", errors.New("make secret id: Vault answers without a wrapping token")
+	}
+	return answer.WrapInfo.Token, nil
+}

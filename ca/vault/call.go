@@ -157,3 +157,13 @@ func sentence(answer *api.ResponseError) error {
 	}
 	return fmt.Errorf("vault answers %d: %s", answer.StatusCode, text)
 }
+
+// Answer finds Vault's answer in an error: its HTTP status, and its sentence on
+// one line. The status is 0 where Vault did not answer.
+func Answer(err error) (status int, text string) {
+	var answer *api.ResponseError
+	if !errors.As(err, &answer) {
+		return 0, ""
+	}
+	return answer.StatusCode, sentence(answer).Error()
+}

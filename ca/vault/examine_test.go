@@ -266,7 +266,7 @@ func TestDoctorSurroundings(t *testing.T) {
 func TestScript(t *testing.T) {
 	for name, change := range map[string]func(*vault.BootstrapConfig){
 		"root":         func(*vault.BootstrapConfig) {},
-		"intermediate": func(c *vault.BootstrapConfig) { c.RootMount = "company" },
+		"intermediate": func(c *vault.BootstrapConfig) { c.RootMount, c.NoTransit = "company", true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := catest.StartVaultTLS(t)

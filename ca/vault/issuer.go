@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -171,6 +172,13 @@ func (b BootstrapConfig) signByRoot(ctx context.Context, client *api.Client, csr
 
 // importSigned brings the signed intermediate, and those above it, to its key.
 func (b BootstrapConfig) importSigned(ctx context.Context, client *api.Client, signed string) error {
+	csr, err := b.makeCSR(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := checkSigned(csr, signed); err != nil {
+		return err
+	}
 	answer, err := client.Logical().WriteWithContext(ctx, b.Mount+"/intermediate/set-signed", map[string]any{"certificate": signed})
 	if err != nil {
 		return err
@@ -186,12 +194,48 @@ func (b BootstrapConfig) importSigned(ctx context.Context, client *api.Client, s
 		}
 	}
 	if id == "" {
-		return errors.New("what was signed is not for the key in this mount: sign the CSR of the last run")
+		return errors.New("vault has imported no issuer with a key")
 	}
 	// A certificate that would outlive the issuer is shortened, not refused.
 	_, err = client.Logical().WriteWithContext(ctx, b.Mount+"/issuer/"+id,
 		map[string]any{"issuer_name": ownIntermediate, "leaf_not_after_behavior": "truncate"})
 	return err
+}
+
+// checkSigned looks at what is to be imported, since Vault would also take up
+// certificates that have nothing to do with us.
+func checkSigned(csr, signed string) error {
+	block, _ := pem.Decode([]byte(csr))
+	if block == nil {
+		return errors.New("not a PEM CSR")
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("parse CSR: %w", err)
+	}
+	var chain []*x509.Certificate
+	for rest := []byte(signed); ; {
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		link, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("parse what was signed: %w", err)
+		}
+		if last := len(chain) - 1; last >= 0 && chain[last].CheckSignatureFrom(link) != nil {
+			return fmt.Errorf("what was signed is no chain: %s did not sign %s", link.Subject, chain[last].Subject)
+		}
+		chain = append(chain, link)
+	}
+	switch {
+	case len(chain) == 0:
+		return errors.New("what was signed holds no PEM certificate")
+	case !bytes.Equal(chain[0].RawSubjectPublicKeyInfo, request.RawSubjectPublicKeyInfo):
+		return errors.New("what was signed is not for the key in this mount: sign the CSR that was made for it, and put its certificate first")
+	case !chain[0].IsCA || chain[0].KeyUsage&x509.KeyUsageCertSign == 0:
+		return errors.New("what was signed is no CA certificate")
+	}
+	return nil
 }
 
 func parseCertificate(text string) (*x509.Certificate, error) {

@@ -12,10 +12,10 @@ import (
 // be run with VAULT_ADDR and VAULT_TOKEN set against a Vault that has none of it
 // yet; read it, take from it what you need.
 func Script(config BootstrapConfig) (string, error) {
+	if err := config.completeIssuer(); err != nil {
+		return "", fmt.Errorf("write commands: %w", err)
+	}
 	if config.Issuer == "" {
-		if err := config.completeIssuer(); err != nil {
-			return "", fmt.Errorf("write commands: %w", err)
-		}
 		if config.intermediate() {
 			config.Issuer, config.CSR = ownIntermediate, config.CSR || config.Signed != ""
 		} else {

@@ -95,7 +95,7 @@ TROTH_TOKEN_FILE. A flag wins over its variable, a variable over the context.`,
 		a.loginCommand(), a.whoamiCommand(), a.contextCommand(),
 		a.deviceCommand(), a.manufacturerCommand(), a.alertCommand(),
 		a.rolloutCommand(), a.firmwareCommand(), a.tufCommand(),
-		a.reportCommand(), a.eventCommand(), a.tokenCommand(),
+		a.reportCommand(), a.eventCommand(), a.tokenCommand(), a.caCommand(),
 		a.attestCommand(), a.policyCommand(),
 		a.versionCommand(),
 	)

@@ -31,7 +31,7 @@ func run(t testing.TB, env map[string]string, stdin string, args ...string) (sta
 	return status, out.String(), errs.String()
 }
 
-var listed = regexp.MustCompile(`(?m)^  ([a-z]+) +\S`)
+var listed = regexp.MustCompile(`(?m)^  ([a-z-]+) +\S`)
 
 // TestEveryCommandExplainsItself walks all commands by what their help lists.
 func TestEveryCommandExplainsItself(t *testing.T) {

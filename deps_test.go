@@ -60,7 +60,7 @@ var allowed = map[string]string{
 
 	"internal/fleet":    "",
 	"internal/nonce":    "internal/fleet",
-	"internal/evidence": "attest attest/eventlog policy internal/fleet", // the log's facts have the log's types
+	"internal/evidence": "attest attest/eventlog attest/ima policy internal/fleet", // the log's facts have the log's types
 	"internal/access":   ground + " " + capabilities,
 	"internal/alert":    ground + " " + capabilities,
 	"internal/audit":    ground + " " + capabilities,
@@ -77,7 +77,7 @@ var allowed = map[string]string{
 	"internal/api":      "internal/fleet",
 	"internal/httpapi":  "internal/api internal/fleet internal/evidence internal/version " + services,
 	"internal/web":      "internal/fleet " + services,
-	"internal/agent":    "attest attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
+	"internal/agent":    "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
 	"internal/cli":      "internal/atomicfile ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
 	"internal/server":   all,

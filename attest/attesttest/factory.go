@@ -51,14 +51,14 @@ func (m *Manufacturer) install(ctx context.Context, state string, f Factory) (er
 	}
 	defer t.Close()
 	for _, e := range f.EKs {
-		if err := m.installEK(ctx, t, e); err != nil {
-			return fmt.Errorf("install EK %s: %w", e.Template, err)
+		if err := m.Install(ctx, t, e); err != nil {
+			return err
 		}
 	}
 	if !f.Chain {
 		return nil
 	}
-	text, err := os.ReadFile(m.file("issuercert.pem"))
+	text, err := os.ReadFile(m.file(issuerCert))
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,15 @@ func (m *Manufacturer) install(ctx context.Context, state string, f Factory) (er
 		return errors.New("issuer's certificate is not PEM")
 	}
 	return writePlatformNV(t, 0x01c00100, block.Bytes)
+}
+
+// Install gives a running TPM the certificate of one more EK, as a maker does by
+// an update in the field.
+func (m *Manufacturer) Install(ctx context.Context, t transport.TPM, e FactoryEK) error {
+	if err := m.installEK(ctx, t, e); err != nil {
+		return fmt.Errorf("install EK %s: %w", e.Template, err)
+	}
+	return nil
 }
 
 func (m *Manufacturer) installEK(ctx context.Context, t transport.TPM, e FactoryEK) error {
@@ -88,11 +97,7 @@ func (m *Manufacturer) installEK(ctx context.Context, t transport.TPM, e Factory
 	if _, err := (tpm2.FlushContext{FlushHandle: rsp.ObjectHandle}).Execute(t); err != nil {
 		return err
 	}
-	parameter, err := keyParameter(rsp.OutPublic)
-	if err != nil {
-		return err
-	}
-	cert, err := m.signEK(ctx, parameter)
+	cert, err := m.endorse(ctx, rsp.OutPublic)
 	if err != nil {
 		return err
 	}
@@ -108,6 +113,17 @@ func (m *Manufacturer) installEK(ctx context.Context, t transport.TPM, e Factory
 		}
 	}
 	return nil
+}
+
+func (m *Manufacturer) endorse(ctx context.Context, public tpm2.TPM2BPublic) ([]byte, error) {
+	if m.crls != "" {
+		return m.certifyEK(public)
+	}
+	parameter, err := keyParameter(public)
+	if err != nil {
+		return nil, err
+	}
+	return m.signEK(ctx, parameter)
 }
 
 // keyParameter describes a key to swtpm_localca.

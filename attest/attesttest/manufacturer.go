@@ -18,7 +18,8 @@ import (
 // swtpm_localca, in a directory of its own. As with real swtpm, the CAs of all
 // manufacturers bear the same subject names and differ in their keys only.
 type Manufacturer struct {
-	dir string
+	dir  string
+	crls string // URL of its revocation lists; empty: it has none
 }
 
 var manufacturerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
@@ -120,7 +121,7 @@ func (m *Manufacturer) signEK(ctx context.Context, key string) ([]byte, error) {
 // it would publish for those who verify its TPMs.
 func (m *Manufacturer) RootsPEM() ([]byte, error) {
 	var all []byte
-	for _, name := range []string{"swtpm-localca-rootca-cert.pem", "issuercert.pem"} {
+	for _, name := range []string{rootCert, issuerCert} {
 		pem, err := os.ReadFile(m.file(name))
 		if err != nil {
 			return nil, fmt.Errorf("read manufacturer's certificates: %w", err)

@@ -97,8 +97,19 @@ func (t *TPM) findEK() (*endorsementKey, error) {
 			return e, nil
 		}
 		errs = append(errs, err)
+		// What passes is no reason to become another device.
+		if passing(err) {
+			break
+		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// passing reports whether an error says something of the TPM's state now, and
+// nothing of which EKs it can make.
+func passing(err error) bool {
+	err = explain(err)
+	return errors.Is(err, ErrBusy) || errors.Is(err, ErrLockout) || errors.Is(err, ErrUnavailable)
 }
 
 // candidates are the templates to try, those with a certificate first.

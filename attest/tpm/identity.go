@@ -12,25 +12,23 @@ import (
 // TPMT_PUBLIC, as EK returned it) and whose keys these are. The error is
 // ErrReplaced if the EK is another one, ErrCleared if it is the same but a key
 // cannot be loaded, and otherwise what kept the TPM from answering. Nothing that
-// EK remembers is used: the TPM is asked.
+// EK remembers is used: the TPM is asked. If the EK is this one, EK returns it from
+// then on, whatever other EKs have got a certificate since.
 func (t *TPM) CheckIdentity(ekPublic []byte, keys ...Key) error {
 	kind, err := templateOf(ekPublic)
 	if err != nil {
 		return fmt.Errorf("check identity: %w", err)
 	}
 	err = t.sequence(func() error {
-		e, err := t.readEK(kind)
+		t.ek = nil
+		e, err := t.makeEK(kind)
 		if err != nil {
 			return err
 		}
-		o, err := t.loadEK(e)
-		if err != nil {
-			return err
-		}
-		t.flush(o)
-		if !bytes.Equal(o.public, ekPublic) {
+		if !bytes.Equal(e.Public, ekPublic) {
 			return ErrReplaced
 		}
+		t.ek = e
 		return nil
 	})
 	if err != nil {

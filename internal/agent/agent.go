@@ -36,6 +36,7 @@ type Config struct {
 	IMA           string        // path of the IMA list; empty: none
 	SlotDir       string        // firmware slots; empty: the agent installs nothing
 	TUFRoot       string        // first trusted TUF root, a file
+	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere
 	Version       string        // of the agent
 	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
 
@@ -58,6 +59,7 @@ type Agent struct {
 	nonce     []byte          // for the next check-in; nil: ask for one
 	selection api.Selection   // of PCRs to quote; nil: ask for it
 	held      map[string]bool // digests of logs that the service holds
+	list      imaList
 	update    updateState
 	health    string
 }
@@ -65,7 +67,10 @@ type Agent struct {
 // Run works until the context ends (nil), the device is to boot again
 // (ErrReboot), or something is wrong that waiting cannot mend.
 func Run(ctx context.Context, c Config) error {
-	a, err := open(c)
+	a, err := open(ctx, c)
+	if err != nil && ctx.Err() != nil {
+		return nil // it was told to stop while it waited for the TPM
+	}
 	if err != nil {
 		return err
 	}
@@ -76,11 +81,11 @@ func Run(ctx context.Context, c Config) error {
 	return a.loop(ctx)
 }
 
-func open(c Config) (*Agent, error) {
+func open(ctx context.Context, c Config) (*Agent, error) {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	transport, err := tpm.Open(c.TPM)
+	transport, err := openTPM(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open TPM %s: %w", c.TPM, err)
 	}
@@ -92,7 +97,7 @@ func open(c Config) (*Agent, error) {
 		pair := slot.Open(c.SlotDir)
 		a.slots = &pair
 	}
-	if a.identity, err = a.state.identity(a.tpm); err != nil {
+	if a.identity, err = a.state.identity(ctx, a.tpm, a.Log); err != nil {
 		return nil, errors.Join(err, a.tpm.Close())
 	}
 	if a.update, err = a.state.update(); err != nil {
@@ -120,6 +125,7 @@ func (a *Agent) loop(ctx context.Context) error {
 			retry = firstRetry
 		case ctx.Err() == nil: // otherwise the agent was told to stop
 			a.Log.Warn("check-in did not succeed", "error", err, "retry_in", retry.String())
+			a.mendKeys(ctx, err)
 			next, retry = retry, min(2*retry, lastRetry)
 			if err := a.expireTrial("the service did not accept the new slot in time: " + err.Error()); err != nil {
 				return err
@@ -141,6 +147,7 @@ func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, a.heal(err)
 	}
+	a.keepResult(ctx, answer)
 	again, err := a.follow(ctx, answer)
 	if err != nil || again {
 		return 0, err

@@ -2,12 +2,9 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"runtime"
@@ -25,6 +22,7 @@ func (a *Agent) checkIn(ctx context.Context) (api.CheckInAnswer, error) {
 			return answer, err
 		}
 		a.nonce, a.selection = n.Nonce, n.Selection
+		a.list.told(n.IMAEntries)
 	}
 	evidence, err := a.evidence("checkin", a.session.credential.DeviceID, a.nonce, a.session.clientKey, a.selection)
 	if err != nil {
@@ -33,9 +31,11 @@ func (a *Agent) checkIn(ctx context.Context) (api.CheckInAnswer, error) {
 	request := api.CheckInRequest{Nonce: a.nonce, Evidence: evidence}
 	a.nonce = nil // used up, whatever comes back
 	if err := a.session.client.Do(ctx, http.MethodPost, api.PathCheckIn, request, &answer); err != nil {
+		a.list.refused(err)
 		return answer, err
 	}
 	a.nonce = answer.Nonce
+	a.list.accepted(answer.IMAEntries)
 	a.hold(evidence)
 	a.Log.Debug("checked in", "verdict", answer.Verdict, "firmware", answer.Firmware)
 	return answer, nil
@@ -46,9 +46,13 @@ const attempts = 3
 
 // evidence quotes the TPM over everything that is said with it. The quote binds
 // the digests of the logs, so they are read first; where the IMA list grew
-// while the TPM quoted, PCR 10 may be ahead of it, and it is all done again.
+// while the TPM quoted, PCR 10 may be ahead of it, and it is all done again. Who
+// enrols begins the list anew.
 func (a *Agent) evidence(purpose, device string, nonce, clientKey []byte, selection api.Selection) (api.Evidence, error) {
 	var e api.Evidence
+	if purpose != "checkin" {
+		a.list = imaList{}
+	}
 	for range attempts {
 		var binding attest.Binding
 		var err error
@@ -60,7 +64,7 @@ func (a *Agent) evidence(purpose, device string, nonce, clientKey []byte, select
 			return e, fmt.Errorf("quote: %w", err)
 		}
 		e.Quote, e.Signature, e.PCRs = quote.Attest, quote.Signature, hexPCRs(quote.PCRs)
-		if _, sum, err := a.log(a.IMA); err == nil && sum == binding.IMA {
+		if _, _, sum, err := a.imaLog(); err == nil && sum == binding.IMA {
 			break
 		}
 	}
@@ -75,10 +79,15 @@ func (a *Agent) gather(purpose, device string, nonce, clientKey []byte) (api.Evi
 	}
 	e := api.Evidence{Reported: reported}
 	b := attest.Binding{Purpose: purpose, Nonce: nonce, DeviceID: device, ClientKey: clientKey, Reported: reported}
-	if e.EventLog, b.EventLog, err = a.log(a.EventLog); err != nil {
+	eventLog, err := readLog(a.EventLog, 0)
+	if err != nil {
 		return e, b, err
 	}
-	e.IMA, b.IMA, err = a.log(a.IMA)
+	if eventLog != nil {
+		e.EventLog, b.EventLog = a.named(eventLog)
+	}
+	e.IMA, e.IMAFrom, b.IMA, err = a.imaLog()
+	b.IMAFrom = uint64(e.IMAFrom) //nolint:gosec // counts entries
 	return e, b, err
 }
 
@@ -96,36 +105,13 @@ func hexPCRs(in map[string]map[int][]byte) api.PCRs {
 // maxLog bounds a log that is read, in bytes.
 const maxLog = 64 << 20
 
-// log reads a measurement log; the content is left out where the service holds
-// it already.
-func (a *Agent) log(path string) (*api.Log, [sha256.Size]byte, error) {
-	if path == "" {
-		return nil, [sha256.Size]byte{}, nil
-	}
-	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(content) == 0 {
-		return nil, [sha256.Size]byte{}, nil // the service sees that there is none
-	}
-	if err != nil {
-		return nil, [sha256.Size]byte{}, fmt.Errorf("read log: %w", err)
-	}
-	if len(content) > maxLog {
-		return nil, [sha256.Size]byte{}, fmt.Errorf("read log: %s has more than %d bytes", path, maxLog)
-	}
-	sum := sha256.Sum256(content)
-	l := &api.Log{SHA256: hex.EncodeToString(sum[:])}
-	if !a.held[l.SHA256] {
-		l.Content = content
-	}
-	return l, sum, nil
-}
-
 // hold remembers that the service has the logs.
 func (a *Agent) hold(e api.Evidence) {
-	for _, l := range []*api.Log{e.EventLog, e.IMA} {
-		if l != nil {
-			a.held[l.SHA256] = true
-		}
+	if e.EventLog != nil {
+		a.held[e.EventLog.SHA256] = true
+	}
+	if e.IMA != nil && e.IMAFrom == 0 {
+		a.held[e.IMA.SHA256] = true
 	}
 }
 

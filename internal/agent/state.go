@@ -22,9 +22,13 @@ type stateDir struct{ dir string }
 
 // identity is the keys of a device.
 type identity struct {
-	EK  tpm.EK  `json:"-"`
-	AK  tpm.Key `json:"ak"`
-	TLS tpm.Key `json:"tls"`
+	EK tpm.EK `json:"-"`
+	// EKPublic is the endorsement key that the device is known by (TPMT_PUBLIC).
+	// It is kept, so that a certificate which a TPM is given later for another of
+	// its EKs does not make it another device. Agents before did not keep it.
+	EKPublic []byte  `json:"ek,omitempty"`
+	AK       tpm.Key `json:"ak"`
+	TLS      tpm.Key `json:"tls"`
 }
 
 // credential is what enrolment gave.
@@ -61,41 +65,6 @@ func DeviceID(spec string) (fleet.DeviceID, error) {
 	}
 	sum := sha256.Sum256(ek.Public)
 	return fleet.DeviceID(hex.EncodeToString(sum[:])), nil
-}
-
-// identity loads the device's keys, or makes them. Keys of another TPM (the
-// board was replaced) are put aside, and new ones made.
-func (s *stateDir) identity(t *tpm.TPM) (*identity, error) {
-	ek, err := t.EK()
-	if err != nil {
-		return nil, fmt.Errorf("read endorsement key: %w", err)
-	}
-	id := &identity{}
-	found, err := s.read("keys.json", id)
-	if err != nil {
-		return nil, err
-	}
-	if found {
-		_, err := t.Signer(id.TLS)
-		switch {
-		case err == nil:
-			id.EK = ek
-			return id, nil
-		case !errors.Is(err, tpm.ErrForeignKey):
-			return nil, fmt.Errorf("load keys: %w", err)
-		}
-		if err := s.forgetCredential(); err != nil {
-			return nil, err
-		}
-	}
-	id.EK = ek
-	if id.AK, err = t.CreateAK(); err != nil {
-		return nil, fmt.Errorf("make attestation key: %w", err)
-	}
-	if id.TLS, err = t.CreateTLSKey(); err != nil {
-		return nil, fmt.Errorf("make TLS key: %w", err)
-	}
-	return id, s.write("keys.json", id)
 }
 
 func (s *stateDir) credential() (credential, bool, error) {

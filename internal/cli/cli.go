@@ -94,9 +94,9 @@ TROTH_TOKEN_FILE. A flag wins over its variable, a variable over the context.`,
 	root.AddCommand(
 		a.loginCommand(), a.whoamiCommand(), a.contextCommand(),
 		a.deviceCommand(), a.manufacturerCommand(), a.alertCommand(),
-		a.rolloutCommand(), a.firmwareCommand(), a.tufCommand(),
+		a.rolloutCommand(), a.firmwareCommand(), a.referenceCommand(), a.tufCommand(),
 		a.reportCommand(), a.eventCommand(), a.tokenCommand(), a.caCommand(),
-		a.attestCommand(), a.policyCommand(),
+		a.attestCommand(), a.resultCommand(), a.policyCommand(),
 		a.versionCommand(),
 	)
 	return root

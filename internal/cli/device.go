@@ -30,7 +30,7 @@ public area), by a unique beginning of it of six digits or more, or by its name.
 			"Release a device from its quarantine. It gets a certificate again at its next enrolment or renewal."),
 		a.deviceActionCommand("retire", "retired", "End a device's life, for ever",
 			"Retire a device, for ever: it can never enrol again."),
-		a.deviceEventsCommand())
+		a.deviceEventsCommand(), a.deviceResultCommand())
 }
 
 func (a *app) deviceListCommand() *cobra.Command {

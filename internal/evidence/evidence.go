@@ -42,7 +42,8 @@ type Submission struct {
 	Signature []byte // TPMT_SIGNATURE
 	PCRs      map[string]map[int]string
 	EventLog  *Log
-	IMA       *Log
+	IMA       *Log   // from the entry of index IMAFrom on
+	IMAFrom   int    // entries that were counted before in this boot; 0: the list is whole
 	Reported  []byte // exact bytes of the JSON document
 }
 
@@ -53,10 +54,16 @@ type Subject struct {
 	AK        []byte // TPMT_PUBLIC
 	ClientKey []byte // PKIX SPKI
 	Nonce     []byte
+	Progress  fleet.Progress // how far its IMA list is counted; zero: not at all
+	Clock     fleet.Clock    // as last quoted under AK; zero: never
+	// Files says what may run on a device with these PCR values, which a quote
+	// covers; nil: nothing is judged.
+	Files func(attest.PCRs) (attest.IMAFiles, error)
 }
 
 // Document is the evidence as it is kept: everything that is needed to appraise
-// it again, the logs by their digests.
+// it again, the logs by their digests. IMA is what came with the quote; after
+// what IMABefore names, in order, it is the whole list.
 type Document struct {
 	Purpose   string                    `json:"purpose"`
 	Device    fleet.DeviceID            `json:"device"`
@@ -68,6 +75,8 @@ type Document struct {
 	PCRs      map[string]map[int]string `json:"pcrs"`
 	EventLog  string                    `json:"event_log,omitempty"` // SHA-256
 	IMA       string                    `json:"ima,omitempty"`       // SHA-256
+	IMAFrom   int                       `json:"ima_from,omitempty"`
+	IMABefore []string                  `json:"ima_before,omitempty"` // SHA-256 each
 	Reported  []byte                    `json:"reported"`
 }
 
@@ -76,6 +85,10 @@ type Appraised struct {
 	Result   attest.Result
 	Document fleet.Blob   // the Document
 	Logs     []fleet.Blob // that came with it
+	// Progress is how far the IMA list is counted now, and Pieces what it names that
+	// is new; nil: as before.
+	Progress *fleet.Progress
+	Pieces   []fleet.Blob
 }
 
 // Blobs finds content by its digest.
@@ -92,6 +105,10 @@ const maxReported = 256 << 10
 func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (Appraised, error) {
 	if len(sub.Reported) > maxReported || !json.Valid(sub.Reported) {
 		return Appraised{}, fleet.Errorf(fleet.Invalid, "reported_malformed", "the reported state is not a JSON document of at most %d bytes", maxReported)
+	}
+	from, err := continues(sub, about.Progress)
+	if err != nil {
+		return Appraised{}, err
 	}
 	eventLog, err := resolve(ctx, blobs, "event log", sub.EventLog)
 	if err != nil {
@@ -112,17 +129,25 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	}
 	binding := attest.Binding{
 		Purpose: about.Purpose, Nonce: about.Nonce, DeviceID: string(about.Device), ClientKey: about.ClientKey,
-		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum,
+		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum, IMAFrom: uint64(sub.IMAFrom), //nolint:gosec // not negative: continues
 	}
-	result := attest.Appraise(attest.Evidence{
-		AK: about.AK, Quote: sub.Quote, Signature: sub.Signature, PCRs: pcrs, EventLog: eventLog.content, IMA: ima.content,
-	}, attest.Expectation{
-		QualifyingData: binding.QualifyingData(), Selection: Selection(), RequireAttributes: true,
-	})
-	if err := result.Err(); err != nil {
-		return Appraised{}, refused(err)
+	v := verifier{blobs: blobs, about: about}
+	result, err := v.appraise(ctx, attest.Evidence{
+		AK: about.AK, Quote: sub.Quote, Signature: sub.Signature, PCRs: pcrs, EventLog: eventLog.content, IMA: ima.content, IMAFrom: from,
+	}, binding)
+	if err != nil {
+		return Appraised{}, err
 	}
-	return keep(sub, about, result, eventLog, ima)
+	a, err := keep(sub, about, result, eventLog, ima)
+	if err != nil {
+		return Appraised{}, err
+	}
+	return a, v.count(ctx, &a, ima, from != nil)
+}
+
+// want is what every quote must be.
+func want(binding attest.Binding) attest.Expectation {
+	return attest.Expectation{QualifyingData: binding.QualifyingData(), Selection: Selection(), RequireAttributes: true}
 }
 
 // refused answers evidence that does not hold.
@@ -143,7 +168,12 @@ func keep(sub Submission, about Subject, result attest.Result, logs ...resolved)
 		doc.EventLog = sub.EventLog.SHA256
 	}
 	if sub.IMA != nil {
-		doc.IMA = sub.IMA.SHA256
+		doc.IMA, doc.IMAFrom = sub.IMA.SHA256, sub.IMAFrom
+	}
+	if sub.IMAFrom > 0 {
+		for _, s := range about.Progress.Segments {
+			doc.IMABefore = append(doc.IMABefore, s.Digest)
+		}
 	}
 	content, err := json.Marshal(doc)
 	if err != nil {
@@ -151,7 +181,7 @@ func keep(sub Submission, about Subject, result attest.Result, logs ...resolved)
 	}
 	a := Appraised{Result: result, Document: NewBlob(content)}
 	for _, l := range logs {
-		if l.fresh {
+		if l.fresh && len(l.content) > 0 {
 			a.Logs = append(a.Logs, NewBlob(l.content))
 		}
 	}
@@ -163,6 +193,9 @@ func NewBlob(content []byte) fleet.Blob {
 	sum := sha256.Sum256(content)
 	return fleet.Blob{Digest: hex.EncodeToString(sum[:]), Content: content}
 }
+
+// nothing is the digest of no bytes: of a list to which nothing was added.
+const nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 type resolved struct {
 	content []byte
@@ -176,6 +209,9 @@ func resolve(ctx context.Context, blobs Blobs, what string, l *Log) (resolved, e
 		return resolved{}, nil
 	}
 	r := resolved{content: l.Content, fresh: l.Content != nil}
+	if l.SHA256 == nothing && !r.fresh {
+		r.content, r.fresh = []byte{}, true
+	}
 	if !r.fresh {
 		content, err := blobs.Blob(ctx, l.SHA256)
 		if fleet.IsKind(err, fleet.NotFound) {

@@ -1,9 +1,11 @@
 package evidence
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"troth/attest"
@@ -38,21 +40,87 @@ func ClockInput(c fleet.Clock) policy.ClockInput {
 
 // Attestation is an appraisal as policies see it.
 func Attestation(r attest.Result) policy.AttestationInput {
-	in := policy.AttestationInput{Verified: r.Verified, Clock: ClockInput(ClockOf(r)), PCRs: map[string]string{}}
-	for _, p := range r.Problems {
-		in.Problems = append(in.Problems, p.Code)
+	in := policy.AttestationInput{
+		Verified: r.Verified, Clock: ClockInput(ClockOf(r)), PCRs: map[string]string{},
+		Boot: bootFacts(r), SecureBoot: secureBoot(r), IMA: imaFacts(r),
 	}
+	in.Problems, in.Warnings = problems(r)
 	for i, value := range PCRValues(r) {
 		in.PCRs[strconv.Itoa(i)] = value
 	}
 	if l := r.EventLog; l != nil {
 		in.EventLog = policy.EventLogInput{Given: l.Given, Replayed: l.Replayed, UnexplainedPCRs: l.UnexplainedPCRs}
 	}
-	if b := r.SecureBoot; b != nil {
-		in.SecureBoot = policy.SecureBootInput{Known: true, Enabled: b.Enabled}
+	if l := r.UserspaceLog; l != nil {
+		in.Userspace = policy.UserspaceInput{Given: true, Replayed: l.Replayed, Records: l.Records, Ahead: l.Ahead}
 	}
-	if l := r.IMA; l != nil {
-		in.IMA = policy.IMAInput{Given: true, Replayed: l.Replayed, Entries: l.Entries, Violations: l.Violations}
+	return in
+}
+
+// problems are the codes of everything that was found, each once, and those that
+// are only warnings: a code that is also an error is none.
+func problems(r attest.Result) (all, warnings []string) {
+	isError := map[string]bool{}
+	for _, p := range slices.Concat(r.Problems, r.ClockProblems) {
+		if !slices.Contains(all, p.Code) {
+			all = append(all, p.Code)
+		}
+		isError[p.Code] = isError[p.Code] || p.Severity == attest.SeverityError
+	}
+	for _, code := range all {
+		if !isError[code] {
+			warnings = append(warnings, code)
+		}
+	}
+	return all, warnings
+}
+
+func secureBoot(r attest.Result) policy.SecureBootInput {
+	s := r.SecureBoot
+	if s == nil {
+		return policy.SecureBootInput{}
+	}
+	in := policy.SecureBootInput{
+		Known: true, Enabled: s.Enabled, SetupMode: len(s.PK) == 0, DebugMode: s.Debug, DBXSize: s.DBXEntries,
+	}
+	h := sha256.New()
+	for _, entry := range s.DBX {
+		fmt.Fprintln(h, entry)
+	}
+	in.DBXDigest = hex.EncodeToString(h.Sum(nil))
+	for _, l := range []struct {
+		name  string
+		from  []string
+		to    *[]string
+		bound int
+	}{{"pk", s.PK, &in.PK, maxListed}, {"kek", s.KEK, &in.KEK, maxListed}, {"db", s.DB, &in.DB, maxListed}, {"dbx", s.DBX, &in.DBX, maxDBX}} {
+		*l.to = l.from[:min(len(l.from), l.bound)]
+		if len(l.from) > l.bound {
+			in.Cut = append(in.Cut, l.name)
+		}
+	}
+	return in
+}
+
+// The bounds of what is shown of unknown files.
+const (
+	maxUnknown     = 8
+	maxUnknownName = 128 // bytes
+)
+
+func imaFacts(r attest.Result) policy.IMAInput {
+	l := r.IMA
+	if l == nil {
+		return policy.IMAInput{}
+	}
+	in := policy.IMAInput{
+		Given: true, Replayed: l.Replayed, Entries: l.Entries, Violations: l.Violations, Ahead: l.Ahead,
+		BootAggregate: string(l.BootAggregate), JudgedBy: l.JudgedBy, Unknown: l.Unknown,
+	}
+	for _, f := range r.IMAUnknown[:min(len(r.IMAUnknown), maxUnknown)] {
+		in.UnknownFiles = append(in.UnknownFiles, policy.UnknownFile{
+			Name: short(f.Name, maxUnknownName), Digest: f.Algorithm + ":" + f.Digest.String(), Reason: f.Reason,
+		})
 	}
 	return in
 }

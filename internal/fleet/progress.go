@@ -1,6 +1,11 @@
 package fleet
 
-import "encoding/json"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+)
 
 // Progress is how far the verifier counted a device's IMA list in this boot, so
 // that a check-in needs to send only what is new. It is the verifier's own word,
@@ -14,6 +19,14 @@ type Progress struct {
 	State   json.RawMessage // attest.IMAState
 	// Segments are the blobs that, joined, are the list up to Entries.
 	Segments []Segment
+}
+
+// Under names the attestation key in force and the enrolment that brought it.
+func (d Device) Under() string {
+	h := sha256.New()
+	_ = binary.Write(h, binary.BigEndian, d.EnrolledAt.UnixMicro()) // a hash takes everything
+	h.Write(d.AKPublic)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Segment is a piece of a list: a blob.

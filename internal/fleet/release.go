@@ -16,6 +16,24 @@ type Release struct {
 	Length    int64
 	SHA256    string
 	Reference ReferencePCRs
+	Files     FileRules
+}
+
+// FileRules say which files may run with a release: those of its allow-list, and
+// those that are signed with one of its keys. They name what the signed metadata
+// pins; the zero value says nothing of files.
+type FileRules struct {
+	ID           string     // SHA-256 over all of it, hexadecimal; empty: no rules
+	AllowList    *AllowList // nil: none
+	Certificates [][]byte   // X.509 DER of IMA signing keys
+}
+
+// AllowList is a TUF target with the digests of files.
+type AllowList struct {
+	Target    string
+	Length    int64
+	SHA256    string // of the target
+	Algorithm string // of the digests in it
 }
 
 // Matches reports whether the PCR values (sha256, index to hexadecimal) are

@@ -61,8 +61,8 @@ func (e *edge) completeEnrolment(ctx context.Context, in *struct {
 }
 
 func (e *edge) nonce(ctx context.Context, c caller, _ *struct{}) (*body[api.Nonce], error) {
-	n, selection, err := e.Posture.Nonce(ctx, c.id)
-	return answer(api.Nonce{Nonce: n, Selection: selection}, err)
+	n, err := e.Posture.Nonce(ctx, c.id)
+	return answer(api.Nonce{Nonce: n.Nonce, Selection: n.Selection, IMAEntries: n.IMAEntries}, err)
 }
 
 func (e *edge) checkIn(ctx context.Context, c caller, in *struct{ Body api.CheckInRequest }) (*body[api.CheckInAnswer], error) {
@@ -74,7 +74,7 @@ func (e *edge) checkIn(ctx context.Context, c caller, in *struct{ Body api.Check
 	}
 	out := api.CheckInAnswer{
 		Verdict: string(a.Posture.Verdict), Lifecycle: string(a.Device.Lifecycle), Firmware: a.Device.FirmwareVersion,
-		Nonce: a.Nonce, NextSeconds: max(1, int(a.Next.Seconds())),
+		Nonce: a.Nonce, NextSeconds: max(1, int(a.Next.Seconds())), IMAEntries: a.IMAEntries,
 	}
 	for _, control := range a.Posture.Controls {
 		if control.Failing() {
@@ -95,7 +95,7 @@ func (e *edge) renew(ctx context.Context, c caller, in *struct{ Body api.RenewRe
 func submission(in api.Evidence) evidence.Submission {
 	return evidence.Submission{
 		Quote: in.Quote, Signature: in.Signature, PCRs: in.PCRs, Reported: in.Reported,
-		EventLog: submittedLog(in.EventLog), IMA: submittedLog(in.IMA),
+		EventLog: submittedLog(in.EventLog), IMA: submittedLog(in.IMA), IMAFrom: in.IMAFrom,
 	}
 }
 

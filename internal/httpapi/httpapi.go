@@ -43,6 +43,7 @@ type Config struct {
 	Access    *access.Service
 	Operators *operator.Service
 	Reports   *report.Service
+	Results   Results
 	Catalog   interface{ Catalog() fleet.Catalog }
 	Records   Records
 	Firmware  fs.FS // the TUF repository: metadata/ and targets/
@@ -93,6 +94,7 @@ func New(c Config) http.Handler {
 	}
 	e.deviceRoutes()
 	e.operatorRoutes()
+	e.resultRoutes()
 	e.fileRoutes()
 	// Errors have our own form, not huma's, which it documents all the same.
 	delete(e.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")

@@ -98,7 +98,7 @@ func TestAttack_Q3_NonceIsUsedOnce(t *testing.T) {
 	if s := r.stored(); len(s.open) != 0 {
 		t.Errorf("a nonce that is used up alarms people: %v", s.open)
 	}
-	if _, _, err := r.service.Nonce(t.Context(), "nobody"); !fleet.IsKind(err, fleet.NotFound) {
+	if _, err := r.service.Nonce(t.Context(), "nobody"); !fleet.IsKind(err, fleet.NotFound) {
 		t.Errorf("a nonce for nobody: %v", err)
 	}
 	if _, err := r.service.CheckIn(t.Context(), posture.CheckIn{Device: "nobody"}); !fleet.IsKind(err, fleet.NotFound) {

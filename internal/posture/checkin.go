@@ -27,6 +27,8 @@ type Answer struct {
 	Install *fleet.Rollout // nil: nothing
 	Nonce   []byte
 	Next    time.Duration
+	// IMAEntries are counted: the next check-in may begin its list after them.
+	IMAEntries int
 }
 
 // attempts to write a check-in against concurrent changes of its device.
@@ -65,9 +67,7 @@ func (s *Service) tryCheckIn(ctx context.Context, c CheckIn) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	appraised, err := evidence.Appraise(ctx, s.Store, c.Evidence, evidence.Subject{
-		Purpose: "checkin", Device: d.ID, AK: d.AKPublic, ClientKey: c.ClientKey, Nonce: c.Nonce,
-	})
+	appraised, counted, err := s.appraise(ctx, d, c)
 	if err != nil {
 		return Answer{}, s.refuse(ctx, d, err, now)
 	}
@@ -93,7 +93,9 @@ func (s *Service) tryCheckIn(ctx context.Context, c CheckIn) (Answer, error) {
 	if err != nil && !fleet.IsKind(err, fleet.Conflict) {
 		return Answer{}, err
 	}
-	return Answer{Device: d, Posture: outcome.posture, Install: install, Nonce: s.Nonces.Issue(d, s.Now()), Next: s.Interval}, nil
+	return Answer{
+		Device: d, Posture: outcome.posture, Install: install, Nonce: s.Nonces.Issue(d, s.Now()), Next: s.Interval, IMAEntries: counted,
+	}, nil
 }
 
 // refuse tells people of a device whose evidence does not hold; the device is
@@ -135,7 +137,7 @@ func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture,
 		return fleet.Device{}, err
 	}
 	change := fleet.Change{
-		Devices: []fleet.Device{o.device}, Posture: &o.posture, Blobs: o.logs,
+		Devices: []fleet.Device{o.device}, Posture: &o.posture, Progress: o.progress, Blobs: o.logs,
 		Alerts: fleet.ReconcileControls(open, o.device, o.posture, now),
 		Events: o.events,
 	}

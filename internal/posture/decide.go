@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"troth/internal/evidence"
@@ -16,8 +17,9 @@ type outcome struct {
 	device    fleet.Device
 	posture   fleet.Posture
 	decisions []fleet.Decision
-	logs      []fleet.Blob // that came with the evidence
-	grounds   []fleet.Blob // evidence and inputs, which the decisions name
+	progress  *fleet.Progress // nil: as before
+	logs      []fleet.Blob    // that came with the evidence, and pieces of them
+	grounds   []fleet.Blob    // evidence and inputs, which the decisions name
 	events    []fleet.Event
 	proposals []proposal
 }
@@ -50,7 +52,10 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 	if p.Attestation, err = json.Marshal(a.Result); err != nil {
 		return outcome{}, fmt.Errorf("encode attestation result: %w", err)
 	}
-	o := outcome{posture: p, device: s.appraised(d, p, a, firmware, now), logs: a.Logs, grounds: []fleet.Blob{a.Document}}
+	o := outcome{
+		posture: p, device: s.appraised(d, p, a, firmware, now),
+		progress: a.Progress, logs: slices.Concat(a.Logs, a.Pieces), grounds: []fleet.Blob{a.Document},
+	}
 	if o.posture.Decision, err = o.keep("posture", in, decision); err != nil {
 		return outcome{}, err
 	}

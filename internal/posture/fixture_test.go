@@ -266,11 +266,11 @@ func logOf(content []byte) *evidence.Log {
 // checkIn checks in properly, but for what change spoils.
 func (r *rig) checkIn(change ...func(*posture.CheckIn)) (posture.Answer, error) {
 	r.t.Helper()
-	challenge, _, err := r.service.Nonce(r.t.Context(), r.device)
+	n, err := r.service.Nonce(r.t.Context(), r.device)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c := posture.CheckIn{Device: r.device, ClientKey: r.key, Nonce: challenge, Evidence: r.evidence(challenge)}
+	c := posture.CheckIn{Device: r.device, ClientKey: r.key, Nonce: n.Nonce, Evidence: r.evidence(n.Nonce)}
 	for _, f := range change {
 		f(&c)
 	}

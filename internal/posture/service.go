@@ -8,6 +8,7 @@ import (
 	"context"
 	"time"
 
+	"troth/attest"
 	"troth/internal/evidence"
 	"troth/internal/fleet"
 	"troth/internal/nonce"
@@ -18,6 +19,8 @@ import (
 type Store interface {
 	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
 	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
+	// Progress is how far an IMA list is counted, or fleet.ErrNotFound.
+	Progress(ctx context.Context, id fleet.DeviceID) (fleet.Progress, error)
 	// Decision is a recorded decision, or fleet.ErrNotFound.
 	Decision(ctx context.Context, id string) (fleet.Decision, error)
 	Blob(ctx context.Context, digest string) ([]byte, error)
@@ -39,6 +42,13 @@ type Releases interface {
 	Catalog() fleet.Catalog
 }
 
+// Files knows what may run under a release.
+type Files interface {
+	// IMAFiles may be shared by all devices; the zero value judges nothing. An error
+	// leaves the check-in undone.
+	IMAFiles(ctx context.Context, r fleet.Release) (attest.IMAFiles, error)
+}
+
 // Rollouts moves firmware. Both calls may be repeated without harm.
 type Rollouts interface {
 	// Observe takes what a check-in showed and answers with what the device is
@@ -53,6 +63,7 @@ type Config struct {
 	Store    Store
 	Policy   Policy
 	Releases Releases
+	Files    Files       // nil: no file is judged
 	Loaded   func() bool // whether Releases was read since the start; nil: it was
 	Rollouts Rollouts
 	Nonces   *nonce.Issuer
@@ -67,13 +78,24 @@ type Service struct{ Config }
 // New returns the service.
 func New(c Config) *Service { return &Service{c} }
 
+// Challenge is what a device needs to check in.
+type Challenge struct {
+	Nonce      []byte
+	Selection  map[string][]int // of PCRs to quote
+	IMAEntries int              // as in Answer
+}
+
 // Nonce is a fresh challenge for the device's next check-in.
-func (s *Service) Nonce(ctx context.Context, id fleet.DeviceID) ([]byte, map[string][]int, error) {
+func (s *Service) Nonce(ctx context.Context, id fleet.DeviceID) (Challenge, error) {
 	d, err := s.Store.Device(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return Challenge{}, err
 	}
-	return s.Nonces.Issue(d, s.Now()), evidence.Selection(), nil
+	p, err := s.progress(ctx, d)
+	if err != nil {
+		return Challenge{}, err
+	}
+	return Challenge{Nonce: s.Nonces.Issue(d, s.Now()), Selection: evidence.Selection(), IMAEntries: p.Entries}, nil
 }
 
 // Sweep makes every verdict that is past its freshness unknown and raises an

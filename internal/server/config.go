@@ -36,6 +36,7 @@ type Config struct {
 	CheckIn      CheckInConfig      `json:"check_in"`
 	Certificates CertificatesConfig `json:"certificates"`
 	Firmware     FirmwareConfig     `json:"firmware"`
+	Result       ResultConfig       `json:"result"`
 }
 
 // EnrollmentConfig is who may enrol.
@@ -129,12 +130,13 @@ func (c Config) complete() (Config, error) {
 	if len(c.Names) == 0 {
 		c.Names = []string{"localhost", "127.0.0.1", "::1"}
 	}
-	c.CheckIn.Interval = or(c.CheckIn.Interval, Duration(5*time.Minute))
 	c.Enrollment.Revocation = c.Enrollment.Revocation.complete()
+	c.CheckIn.Interval = or(c.CheckIn.Interval, Duration(5*time.Minute))
 	c.CheckIn.Fresh = or(c.CheckIn.Fresh, c.CheckIn.Interval*5/2)
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
 	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(10*time.Second))
+	c.Result = c.Result.complete(c)
 	return c, c.validate()
 }
 
@@ -156,13 +158,13 @@ func (c Config) validate() error {
 			return fmt.Errorf("configuration: certificates.vault%w", err)
 		}
 	}
-	if strings.ContainsAny(c.TrustDomain, "/ :") {
-		return fmt.Errorf("configuration: trust_domain %q is not the name of a SPIFFE trust domain", c.TrustDomain)
 	if err := c.Enrollment.Revocation.validate(); err != nil {
 		return err
 	}
+	if strings.ContainsAny(c.TrustDomain, "/ :") {
+		return fmt.Errorf("configuration: trust_domain %q is not the name of a SPIFFE trust domain", c.TrustDomain)
 	}
-	return nil
+	return c.Result.validate()
 }
 
 func or[T comparable](v, otherwise T) T {

@@ -29,12 +29,13 @@ func (s *Service) jobs() []job {
 		{"enrolment sweep", time.Minute, s.enroll.Sweep},
 		{"firmware catalogue", time.Duration(s.config.Firmware.Refresh), s.firmware.Refresh},
 		{"device CA bundle", time.Minute, s.identity.refresh},
+		{"result keys", time.Minute, s.results.refresh},
 	}
-}
 	if s.crlDir != nil {
 		jobs = append(jobs, job{"revocation lists", crlRefresh, func(context.Context) error { return s.crlDir.Refresh() }})
 	}
 	return jobs
+}
 
 // repeat runs a job until the context ends. A run that fails is logged, and its
 // heartbeat stops: /readyz says so.

@@ -59,6 +59,7 @@ type Service struct {
 	posture  *posture.Service
 	rollouts *rollout.Service
 	operator *operator.Service
+	results  *resultKeys
 	handler  http.Handler
 	beats    *heartbeats
 }
@@ -114,14 +115,14 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		Dir: c.Firmware.Repository, Root: c.Firmware.Root, OnlineKeys: c.Firmware.OnlineKeys,
 		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
 	})
-	s.enroll = enroll.New(enroll.Config{
 	crls, err := s.revocation()
 	if err != nil {
 		return err
 	}
+	s.enroll = enroll.New(enroll.Config{
 		Store: s.store, Issuer: s.issuer, Policy: engine, Nonces: nonces, TrustDomain: c.TrustDomain,
-		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime),
 		CRLs: crls, Revocation: ek.RevocationPolicy(c.Enrollment.Revocation.Policy), CRLPatience: time.Duration(c.Enrollment.Revocation.Wait),
+		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime),
 		ChallengeLife: challengeLife, Now: time.Now,
 	})
 	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})
@@ -130,13 +131,17 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
+	results, err := s.openResults(version)
+	if err != nil {
+		return err
+	}
 	s.handler = httpapi.New(httpapi.Config{
 		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Operators: s.operator,
 		Devices: &device.Service{Store: s.store, Now: time.Now},
 		Alerts:  &alert.Service{Store: s.store, Now: time.Now},
 		Access:  &access.Service{Store: s.store, Policy: engine, Now: time.Now},
 		Reports: &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
-		Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
+		Results: results, Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
 		Ready: s.ready, Version: version, Log: s.log, Now: time.Now,
 	})
 	return nil

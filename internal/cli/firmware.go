@@ -60,6 +60,7 @@ func drawReleases(p *page, got api.ReleaseList) {
 type publication struct {
 	file, repo, keys, reference string
 	release                     tuf.Release
+	files                       runnable
 }
 
 func (a *app) firmwarePublishCommand() *cobra.Command {
@@ -73,7 +74,11 @@ in the keys directory.
 
 The counter grows with every release of a model: devices refuse to go back. The
 reference values are the PCR values that a device quotes once it runs the release,
-as {"bank":"sha256","pcrs":{"0":"HEX"}}; without them no device could ever prove it.`,
+as {"bank":"sha256","pcrs":{"0":"HEX"}}; without them no device could ever prove it.
+
+An IMA allow-list is signed and published beside the firmware. Together with the
+certificates it says which files may run on devices with the release: the control
+ima-known-files fails where another did.`,
 		Example: `  troth firmware publish edge-100-1.2.0.img --repo repo --keys keys \
     --model edge-100 --version 1.2.0 --counter 3 --security --reference edge-100-1.2.0.json`,
 		Args: takes("FILE"),
@@ -92,6 +97,7 @@ as {"bank":"sha256","pcrs":{"0":"HEX"}}; without them no device could ever prove
 	f.StringVar(&pub.release.Name, "name", "", "target name (default: the file's)")
 	f.BoolVar(&pub.release.Security, "security", false, "it fixes a vulnerability: older releases are outdated")
 	f.StringVar(&pub.release.Notes, "notes", "", "what is new, for people")
+	pub.files.flags(cmd)
 	return cmd
 }
 
@@ -105,6 +111,11 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 	}
 	pub.release.Reference = &ref
 	pub.release.Name = first(pub.release.Name, filepath.Base(pub.file))
+	files, opened, err := pub.files.open(a, &pub.release)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = opened.Close() }()
 	if err := pub.release.Validate(); err != nil {
 		return explainTUF(err)
 	}
@@ -117,7 +128,7 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 	if err != nil {
 		return explainTUF(err)
 	}
-	got, err := a.publishWhenFree(ctx, repo, pub.release, content)
+	got, err := a.publishWhenFree(ctx, repo, pub.release, content, files)
 	if err != nil {
 		return explainTUF(err)
 	}
@@ -125,21 +136,28 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 	return a.printer().print(done, func(p *page) {
 		p.line("Published %s: %s %s, counter %d, %d bytes.", done.Target, done.Model, done.Version, done.Counter, done.Length)
 		p.line("SHA-256 %s", done.SHA256)
+		if ima := got.Release.IMA; ima != nil && ima.AllowList != nil {
+			p.line("Files that may run: %s, %d bytes.", ima.AllowList.Target, ima.AllowList.Length)
+		}
 	})
 }
 
 // publishWhenFree publishes as soon as nobody else writes to the repository: the
 // service takes it for a moment now and then, to see whether to re-sign it.
-func (a *app) publishWhenFree(ctx context.Context, repo *tuf.Repository, rel tuf.Release, content io.ReadSeeker) (tuf.Target, error) {
+func (a *app) publishWhenFree(ctx context.Context, repo *tuf.Repository, rel tuf.Release, content io.ReadSeeker, files tuf.Files) (tuf.Target, error) {
 	const tries, pause = 50, 100 * time.Millisecond
 	for i := 1; ; i++ {
-		got, err := repo.Publish(ctx, rel, content, a.Now())
+		got, err := repo.PublishWithFiles(ctx, rel, content, files, a.Now())
 		if !errors.Is(err, tuf.ErrLocked) || i == tries || ctx.Err() != nil {
 			return got, err
 		}
 		time.Sleep(pause)
-		if _, err := content.Seek(0, io.SeekStart); err != nil {
-			return tuf.Target{}, fmt.Errorf("read firmware again: %w", err)
+		for _, file := range []any{content, files.AllowList} {
+			if again, ok := file.(io.Seeker); ok {
+				if _, err := again.Seek(0, io.SeekStart); err != nil {
+					return tuf.Target{}, fmt.Errorf("read firmware again: %w", err)
+				}
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"encoding/binary"
 	"strings"
 )
@@ -14,14 +15,6 @@ func (e Event) Recomputed(banks []string) bool {
 	if len(banks) == 0 {
 		return false
 	}
-	// What is hashed most often comes first, and costs no list.
-	switch e.Type {
-	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy,
-		EFISPDMDeviceAuthority, Action, EFIAction, EFIVariableAuthority:
-		if e.isDigestOf(e.Data, banks) {
-			return true
-		}
-	}
 	for _, preimage := range preimages(e) {
 		if e.isDigestOf(preimage, banks) {
 			return true
@@ -32,9 +25,8 @@ func (e Event) Recomputed(banks []string) bool {
 
 func (e Event) isDigestOf(data []byte, banks []string) bool {
 	for _, bank := range banks {
-		var buffer [64]byte
 		digest := e.Digests[bank]
-		if len(digest) == 0 || !bytes.Equal(digest, sum(buffer[:0], bank, data)) {
+		if len(digest) == 0 || subtle.ConstantTimeCompare(digest, sum(bank, data)) != 1 {
 			return false
 		}
 	}
@@ -53,14 +45,13 @@ func mustRecompute(t EventType) bool {
 	return false
 }
 
-// preimages lists what an event's digest may be the hash of, besides what
-// Recomputed tries first.
+// preimages lists what an event's digest may be the hash of.
 func preimages(e Event) [][]byte {
 	switch e.Type {
 	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
-		return nil // the data itself
+		return [][]byte{e.Data}
 	case Action, EFIAction:
-		return [][]byte{bytes.TrimRight(e.Data, "\x00")}
+		return [][]byte{e.Data, bytes.TrimRight(e.Data, "\x00")}
 	case EFIVariableAuthority:
 		return authorityPreimages(e.Data)
 	case EFIVariableBoot, EFIVariableBoot2:
@@ -83,10 +74,11 @@ func preimages(e Event) [][]byte {
 // authorityPreimages allows for shim before 15.3, which logs a few bytes more
 // than the structure that it hashes, or one more than it should have.
 func authorityPreimages(data []byte) [][]byte {
+	out := [][]byte{data}
 	if _, trailing, err := parseVariable(data); err == nil && trailing > 0 {
-		return [][]byte{data[:len(data)-1], data[:len(data)-trailing]}
+		out = append(out, data[:len(data)-1], data[:len(data)-trailing])
 	}
-	return nil
+	return out
 }
 
 // iplPreimages knows systemd-stub, which hashes the whole text, and GRUB, which

@@ -20,19 +20,24 @@ func (l *Log) ReplayBanks(banks []string) map[string]map[int][]byte {
 }
 
 func (l *Log) replayBank(bank string) map[int][]byte {
+	h, ok := HashOf(bank)
+	if !ok {
+		return nil
+	}
 	pcrs := make(map[int][]byte)
-	var buffer [2 * 64]byte // a PCR's value, then what extends it
-	for i := range l.Events {
-		e := &l.Events[i]
+	d := h.New()
+	for _, e := range l.Events {
 		if e.Type == NoAction {
 			continue
 		}
 		value, ok := pcrs[e.PCR]
 		if !ok {
 			value = l.Initial(bank, e.PCR)
-			pcrs[e.PCR] = value
 		}
-		sum(value[:0], bank, append(append(buffer[:0], value...), e.Digests[bank]...))
+		d.Reset()
+		d.Write(value)
+		d.Write(e.Digests[bank])
+		pcrs[e.PCR] = d.Sum(value[:0])
 	}
 	return pcrs
 }

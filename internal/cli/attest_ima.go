@@ -116,6 +116,6 @@ func drawIMA(p *page, got imaAnswer) {
 	p.gap()
 	p.line("%s, %s", number(len(got.Entries), "entry", "entries"), number(got.Violations, "violation", "violations"))
 	if got.Replayed != nil {
-		p.line("PCR 10 (%s): replayed %s; %d entries covered, %d ahead", got.Bank, yesNo(*got.Replayed), got.Covered, got.Ahead)
+		p.line("PCR 10 (%s): replayed %s; %s covered, %d ahead", got.Bank, yesNo(*got.Replayed), number(got.Covered, "entry", "entries"), got.Ahead)
 	}
 }

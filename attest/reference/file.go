@@ -41,6 +41,8 @@ type Provenance struct {
 	// Of a computed one: the files, and the event log that was the template.
 	Files    []Input `json:"files,omitempty"`
 	Template *Input  `json:"template,omitempty"`
+	// Notes are what a reader should know.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Input is a file that values were computed from.

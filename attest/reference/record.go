@@ -68,9 +68,10 @@ func defaultPCRs(values map[int]attest.Digest, replayed map[int][]byte, logged b
 
 func keptEvents(log *eventlog.Log, bank string) []Event {
 	var out []Event
+	images := imageNames(log)
 	for _, e := range log.Events {
 		if e.Type != eventlog.NoAction {
-			out = append(out, Event{PCR: e.PCR, Type: e.Type.String(), Digest: e.Digests[bank], What: describe(e), From: Kept})
+			out = append(out, Event{PCR: e.PCR, Type: e.Type.String(), Digest: e.Digests[bank], What: describe(e, images), From: Kept})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Event) int { return a.PCR - b.PCR })

@@ -40,6 +40,7 @@ func Replace(log *eventlog.Log, r Release) (Prediction, error) {
 	t.grubCommands()
 	t.unusedFiles()
 	p := &t.prediction
+	images := imageNames(log)
 	for _, e := range log.Events {
 		if e.Type == eventlog.NoAction {
 			continue
@@ -48,7 +49,7 @@ func Replace(log *eventlog.Log, r Release) (Prediction, error) {
 			p.Steps = append(p.Steps, steps...)
 			continue
 		}
-		p.Steps = append(p.Steps, keptStep(e))
+		p.Steps = append(p.Steps, keptStep(e, images))
 	}
 	p.Steps = append(p.Steps, t.puts[afterAll]...)
 	p.settle(banks, log.Initial)
@@ -76,18 +77,32 @@ func (t *template) reasons() string {
 	return ": " + t.prediction.whyNothing()
 }
 
-func keptStep(e eventlog.Event) Step {
+func keptStep(e eventlog.Event, images map[int]string) Step {
 	digests := Digests{}
 	for _, bank := range Banks() {
 		if d, ok := e.Digests[bank]; ok {
 			digests[bank] = d
 		}
 	}
-	return Step{e.PCR, e.Type, digests, describe(e), Kept}
+	return Step{e.PCR, e.Type, digests, describe(e, images), Kept}
+}
+
+// imageNames are the paths of images, as the log claims them, by event.
+func imageNames(log *eventlog.Log) map[int]string {
+	names := map[int]string{}
+	for _, i := range log.Facts().BootLoaders {
+		if i.Path != "" {
+			names[i.Sequence] = "image " + i.Path
+		}
+	}
+	return names
 }
 
 // describe names an event in a few words. Its text is what the log claims.
-func describe(e eventlog.Event) string {
+func describe(e eventlog.Event, images map[int]string) string {
+	if name, ok := images[e.Sequence]; ok {
+		return name
+	}
 	switch e.Type {
 	case eventlog.Separator:
 		return "separator"

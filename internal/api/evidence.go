@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // PathEvidence is a device's latest evidence.
 const PathEvidence = "/v1/devices/{id}/evidence"
@@ -17,4 +21,33 @@ type KeptEvidence struct {
 	SHA256     string    `json:"sha256" doc:"digest of the document"`
 	Document   []byte    `json:"document" doc:"JSON: quote, signature, key, PCR values, what was bound, and logs by digest"`
 	Content    []Log     `json:"content" doc:"the logs that the document names"`
+}
+
+// Logs finds the event log and the whole IMA list among the content; nil where the
+// document names none.
+func (k KeptEvidence) Logs() (eventLog, ima []byte, err error) {
+	var names struct {
+		EventLog  string   `json:"event_log"`
+		IMA       string   `json:"ima"`
+		IMAFrom   int      `json:"ima_from"`
+		IMABefore []string `json:"ima_before"`
+	}
+	if err := json.Unmarshal(k.Document, &names); err != nil {
+		return nil, nil, fmt.Errorf("read evidence: %w", err)
+	}
+	content := map[string][]byte{}
+	for _, l := range k.Content {
+		content[l.SHA256] = l.Content
+	}
+	eventLog = content[names.EventLog]
+	if names.IMA == "" {
+		return eventLog, nil, nil
+	}
+	ima = []byte{}
+	if names.IMAFrom > 0 {
+		for _, name := range names.IMABefore {
+			ima = append(ima, content[name]...)
+		}
+	}
+	return eventLog, append(ima, content[names.IMA]...), nil
 }

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,11 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"troth/attest/reference"
 	"troth/internal/api"
+	"troth/internal/evidence"
 	"troth/tuf"
 )
-
-const maxReference = 64 << 10
 
 func (a *app) firmwareCommand() *cobra.Command {
 	list := &cobra.Command{
@@ -55,6 +53,9 @@ func drawReleases(p *page, got api.ReleaseList) {
 	}
 	p.table(t, "No releases.")
 }
+
+// codeInvalidReference: a file of reference values cannot be signed.
+const codeInvalidReference = "reference_invalid"
 
 // publication is what the flags of firmware publish say.
 type publication struct {
@@ -162,20 +163,24 @@ func (a *app) publishWhenFree(ctx context.Context, repo *tuf.Repository, rel tuf
 	}
 }
 
-func (a *app) readReference(file string) (ref tuf.Reference, err error) {
-	text, err := a.readFile(file, maxReference)
+// readReference takes what is signed of a file of reference values.
+func (a *app) readReference(file string) (tuf.Reference, error) {
+	text, err := a.readFile(file, reference.MaxFile)
 	if err != nil {
-		return ref, err
+		return tuf.Reference{}, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&ref); err != nil {
-		return ref, failf(exitUsage, codeFile, "%s has no reference values: %s", file, err)
+	f, err := reference.ParseFile(text)
+	if err != nil {
+		return tuf.Reference{}, failf(exitUsage, codeInvalidReference, "%s: %s; troth reference makes such files", file, err)
 	}
-	if dec.More() {
-		return ref, failf(exitUsage, codeFile, "%s goes on after its reference values", file)
+	out := tuf.Reference{Bank: f.Bank, PCRs: map[string]string{}}
+	for pcr, value := range f.PCRs {
+		out.PCRs[strconv.Itoa(pcr)] = value.String()
 	}
-	return ref, nil
+	if f.Bank != evidence.Bank {
+		return out, failf(exitUsage, codeInvalidReference, "%s: the values are of bank %s, and the service compares %s: make them with --bank %s", file, f.Bank, evidence.Bank, evidence.Bank)
+	}
+	return out, nil
 }
 
 // released is a target as the API would show it.

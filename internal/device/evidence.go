@@ -10,9 +10,6 @@ import (
 	"troth/internal/fleet"
 )
 
-// codeOutdated: the evidence that is kept is not of what the device runs now.
-const codeOutdated = "evidence_outdated"
-
 // nothing is the SHA-256 of no bytes, which are not stored.
 const nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -68,7 +65,7 @@ func (s *Service) stillHolds(ctx context.Context, p fleet.Posture, e Evidence) e
 	}
 	for _, a := range alerts {
 		if a.Key == fleet.KeyEvidenceRefused {
-			return fleet.Errorf(fleet.Conflict, codeOutdated, "the device has since sent evidence that does not hold: see its alert")
+			return fleet.Errorf(fleet.Conflict, "evidence_outdated", "the device has since sent evidence that does not hold: see its alert")
 		}
 	}
 	var kept, latest struct {
@@ -84,7 +81,7 @@ func (s *Service) stillHolds(ctx context.Context, p fleet.Posture, e Evidence) e
 		if maps.Equal(booted(values), booted(kept.PCRs[bank])) {
 			continue
 		}
-		return fleet.Errorf(fleet.Conflict, codeOutdated,
+		return fleet.Errorf(fleet.Conflict, "evidence_outdated",
 			"the evidence of %s is the latest that is kept, and the device shows other PCR values since: it is kept again a day after at the latest, or when a control changes", e.At.UTC().Format(time.RFC3339))
 	}
 	return nil

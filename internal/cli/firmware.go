@@ -74,8 +74,9 @@ server, serves. No server is asked. The targets, snapshot and timestamp keys mus
 in the keys directory.
 
 The counter grows with every release of a model: devices refuse to go back. The
-reference values are the PCR values that a device quotes once it runs the release,
-as {"bank":"sha256","pcrs":{"0":"HEX"}}; without them no device could ever prove it.
+reference values are the PCR values that a device quotes once it runs the release, as
+troth reference writes them; without them no device could ever prove it. Of the file,
+{"bank":"sha256","pcrs":{"0":"HEX"}} is signed.
 
 An IMA allow-list is signed and published beside the firmware. Together with the
 certificates it says which files may run on devices with the release: the control

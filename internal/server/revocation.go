@@ -17,7 +17,7 @@ type RevocationConfig struct {
 	// Policy says what it means that there is no current list: require, prefer or
 	// ignore (ek.RevocationPolicy); prefer by default.
 	Policy string `json:"policy"`
-	// Dir holds lists in files .crl or .pem. It is read again every half minute.
+	// Dir holds lists in files .crl or .pem. It is read again every five seconds.
 	Dir string `json:"dir"`
 	// Fetch has lists fetched from the addresses in certificates; true by default.
 	Fetch   *bool    `json:"fetch"`
@@ -29,7 +29,7 @@ type RevocationConfig struct {
 }
 
 // crlRefresh is the time between looks into the directory of lists.
-const crlRefresh = 30 * time.Second
+const crlRefresh = 5 * time.Second
 
 func (c RevocationConfig) complete() RevocationConfig {
 	c.Policy = or(c.Policy, string(ek.PreferCRLs))

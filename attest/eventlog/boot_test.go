@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -267,6 +268,34 @@ func TestAttack_L2_BootFacts(t *testing.T) {
 	if f.Boot != nil && (f.Boot.GPT != nil || len(f.Boot.Variables) != 0 || len(f.Boot.Configuration) != 0) {
 		t.Errorf("facts %+v", f.Boot)
 	}
+}
+
+// FuzzEventData reaches what is parsed behind a digest that holds: UEFI variables
+// and signature lists, load options, partition tables, tagged events, images. The
+// facts are never larger than a multiple of the data.
+func FuzzEventData(f *testing.F) {
+	f.Add(uint32(7), uint32(eventlog.EFIVariableDriverConfig), []byte(variable(securityGUID, "db", signatureList(x509GUID, "a certificate"))))
+	f.Add(uint32(7), uint32(eventlog.EFIVariableDriverConfig), []byte(variable(globalGUID, "SecureBoot", "\x01")))
+	f.Add(uint32(7), uint32(eventlog.EFIVariableAuthority), []byte(variable(shimGUID, "SbatLevel", "sbat,1\n")))
+	f.Add(uint32(1), uint32(eventlog.EFIVariableBoot), []byte(variable(globalGUID, "Boot0001", "\x01\x00\x00\x00\x04\x00a\x00\x00\x00"+pathEnd)))
+	f.Add(uint32(1), uint32(eventlog.EFIVariableBoot2), []byte(variable(globalGUID, "BootOrder", "\x01\x00")))
+	f.Add(uint32(4), uint32(eventlog.EFIBootServicesApplication), []byte(imageLoad(diskPath(`\EFI\BOOT\BOOTX64.EFI`))))
+	f.Add(uint32(5), uint32(eventlog.EFIGPTEvent), []byte("EFI PART"+strings.Repeat("\x00", 84+128)))
+	f.Add(uint32(8), uint32(eventlog.IPL), []byte("kernel_cmdline: /vmlinuz\x00"))
+	f.Add(uint32(9), uint32(eventlog.EventTag), []byte(tagged(0x8f3b22ec, "Linux initrd")))
+	f.Fuzz(func(t *testing.T, pcr, typ uint32, data []byte) {
+		log, err := eventlog.Parse(agile(append(separators(), same(pcr, eventlog.EventType(typ), string(data)))...))
+		if err != nil {
+			return
+		}
+		facts, err := json.Marshal(log.Facts())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(facts) > 4096+64*len(data) {
+			t.Errorf("%d bytes of data make %d of facts", len(data), len(facts))
+		}
+	})
 }
 
 func FuzzDevicePath(f *testing.F) {

@@ -63,8 +63,9 @@ lint: $(TOOLS)/golangci-lint ## Check format, vet, staticcheck, golangci-lint an
 fmt: ## Format the code
 	@gofmt -w $$(find . -name '*.go' -not -path './.cache/*')
 
-bench: ## Run all benchmarks
+bench: ## Run all benchmarks; x/… are ratios within one run
 	go test -run '^$$' -bench . -benchmem ./...
+	cd test/differential && go test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## Fuzz every target for FUZZTIME (2m); plain tests run the seeds
 	@tools/fuzz.sh $(FUZZTIME)

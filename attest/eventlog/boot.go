@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 )
@@ -172,16 +173,31 @@ func (b *factBuilder) exitBootServices(e Event) {
 	if known := b.facts.Boot; known != nil && known.ExitBootServices != nil {
 		seen = *known.ExitBootServices
 	}
-	is := func(text string) bool { return e.isDigestOf([]byte(text), b.covered[e.PCR]) }
-	switch {
-	case is("Exit Boot Services Invocation"):
+	switch b.action(e) {
+	case 0:
 		seen.Invoked = true
-	case is("Exit Boot Services Returned with Success"):
+	case 1:
 		seen.Succeeded = true
-	case is("Exit Boot Services Returned with Failure"):
+	case 2:
 		seen.Failed = true
 	default:
 		return
 	}
 	b.boot().ExitBootServices = &seen
+}
+
+// action says which of the actions it is, -1 for none: their digests in the first
+// covered bank are computed once.
+func (b *factBuilder) action(e Event) int {
+	texts := [...]string{"Exit Boot Services Invocation", "Exit Boot Services Returned with Success", "Exit Boot Services Returned with Failure"}
+	banks := b.covered[e.PCR]
+	for i, text := range texts {
+		if b.actions[i] == nil {
+			b.actions[i] = sum(nil, banks[0], []byte(text))
+		}
+		if bytes.Equal(b.actions[i], e.Digests[banks[0]]) && e.isDigestOf([]byte(text), banks) {
+			return i
+		}
+	}
+	return -1
 }

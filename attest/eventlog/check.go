@@ -53,10 +53,27 @@ func (l *Log) All() Coverage {
 // Check applies the rules of the profile to the events of the covered PCRs, with
 // digests recomputed in their covered banks.
 func (l *Log) Check(covered Coverage) []Finding {
-	c := checker{covered: covered, measured: map[int]bool{}, separators: map[int]int{}, variables: map[string]bool{}}
-	for _, e := range l.Events {
-		if e.Type != NoAction && len(covered[e.PCR]) > 0 {
-			c.event(e)
+	return l.check(covered.table())
+}
+
+// table is a Coverage by index: it is asked several times for each event.
+type table [MaxPCR + 1][]string
+
+func (c Coverage) table() *table {
+	var t table
+	for pcr, banks := range c {
+		if pcr >= 0 && pcr <= MaxPCR {
+			t[pcr] = banks
+		}
+	}
+	return &t
+}
+
+func (l *Log) check(covered *table) []Finding {
+	c := checker{covered: covered, variables: map[string]bool{}}
+	for i := range l.Events {
+		if e := &l.Events[i]; e.Type != NoAction && len(covered[e.PCR]) > 0 {
+			c.event(*e)
 		}
 	}
 	for pcr := 0; pcr <= 7; pcr++ {
@@ -68,9 +85,9 @@ func (l *Log) Check(covered Coverage) []Finding {
 }
 
 type checker struct {
-	covered    Coverage
-	measured   map[int]bool
-	separators map[int]int
+	covered    *table
+	measured   [MaxPCR + 1]bool
+	separators [MaxPCR + 1]int
 	variables  map[string]bool
 	findings   []Finding
 }

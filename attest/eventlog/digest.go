@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"encoding/binary"
 	"strings"
 )
@@ -15,6 +14,14 @@ func (e Event) Recomputed(banks []string) bool {
 	if len(banks) == 0 {
 		return false
 	}
+	// What is hashed most often comes first, and costs no list.
+	switch e.Type {
+	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy,
+		EFISPDMDeviceAuthority, Action, EFIAction, EFIVariableAuthority:
+		if e.isDigestOf(e.Data, banks) {
+			return true
+		}
+	}
 	for _, preimage := range preimages(e) {
 		if e.isDigestOf(preimage, banks) {
 			return true
@@ -25,8 +32,9 @@ func (e Event) Recomputed(banks []string) bool {
 
 func (e Event) isDigestOf(data []byte, banks []string) bool {
 	for _, bank := range banks {
+		var buffer [64]byte
 		digest := e.Digests[bank]
-		if len(digest) == 0 || subtle.ConstantTimeCompare(digest, sum(bank, data)) != 1 {
+		if len(digest) == 0 || !bytes.Equal(digest, sum(buffer[:0], bank, data)) {
 			return false
 		}
 	}
@@ -45,13 +53,14 @@ func mustRecompute(t EventType) bool {
 	return false
 }
 
-// preimages lists what an event's digest may be the hash of.
+// preimages lists what an event's digest may be the hash of, besides what
+// Recomputed tries first.
 func preimages(e Event) [][]byte {
 	switch e.Type {
 	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
-		return [][]byte{e.Data}
+		return nil // the data itself
 	case Action, EFIAction:
-		return [][]byte{e.Data, bytes.TrimRight(e.Data, "\x00")}
+		return [][]byte{bytes.TrimRight(e.Data, "\x00")}
 	case EFIVariableAuthority:
 		return authorityPreimages(e.Data)
 	case EFIVariableBoot, EFIVariableBoot2:
@@ -74,11 +83,10 @@ func preimages(e Event) [][]byte {
 // authorityPreimages allows for shim before 15.3, which logs a few bytes more
 // than the structure that it hashes, or one more than it should have.
 func authorityPreimages(data []byte) [][]byte {
-	out := [][]byte{data}
 	if _, trailing, err := parseVariable(data); err == nil && trailing > 0 {
-		out = append(out, data[:len(data)-1], data[:len(data)-trailing])
+		return [][]byte{data[:len(data)-1], data[:len(data)-trailing]}
 	}
-	return out
+	return nil
 }
 
 // iplPreimages knows systemd-stub, which hashes the whole text, and GRUB, which

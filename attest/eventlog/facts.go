@@ -3,7 +3,6 @@ package eventlog
 import (
 	"bytes"
 	"encoding/hex"
-	"maps"
 	"strings"
 	"unicode/utf8"
 )
@@ -83,18 +82,18 @@ func (l *Log) FactsFrom(covered Coverage) Facts {
 
 // Examine is Check and FactsFrom in one pass.
 func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
-	findings := l.Check(covered)
-	sound := maps.Clone(covered)
+	sound := covered.table()
+	findings := l.check(sound)
 	for _, finding := range findings {
 		if finding.Kind != Unverified {
-			delete(sound, finding.PCR)
+			sound[finding.PCR] = nil
 		}
 	}
 	f := Facts{}
 	b := factBuilder{covered: sound, facts: &f}
-	for _, e := range l.Events {
-		if e.Type != NoAction && len(sound[e.PCR]) > 0 {
-			b.event(e)
+	for i := range l.Events {
+		if e := &l.Events[i]; e.Type != NoAction && len(sound[e.PCR]) > 0 {
+			b.event(*e)
 		}
 	}
 	if b.secureBootSeen {
@@ -105,11 +104,12 @@ func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
 }
 
 type factBuilder struct {
-	covered        Coverage
+	covered        *table
 	facts          *Facts
 	secureBoot     SecureBoot
 	secureBootSeen bool
-	sectionName    string // of the unified kernel image, measured just before
+	sectionName    string    // of the unified kernel image, measured just before
+	actions        [3][]byte // see action
 }
 
 func (b *factBuilder) event(e Event) {

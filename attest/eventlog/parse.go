@@ -3,9 +3,6 @@ package eventlog
 import (
 	"bytes"
 	"crypto"
-	_ "crypto/sha1"   // the legacy log and the sha1 bank
-	_ "crypto/sha256" // registers the bank's hash
-	_ "crypto/sha512" // registers the banks' hashes
 	"errors"
 	"fmt"
 	"slices"

@@ -20,24 +20,25 @@ func (l *Log) ReplayBanks(banks []string) map[string]map[int][]byte {
 }
 
 func (l *Log) replayBank(bank string) map[int][]byte {
-	h, ok := HashOf(bank)
-	if !ok {
-		return nil
-	}
-	pcrs := make(map[int][]byte)
-	d := h.New()
-	for _, e := range l.Events {
+	var values [MaxPCR + 1][]byte
+	var buffer [2 * 64]byte // a PCR's value, then what extends it
+	for i := range l.Events {
+		e := &l.Events[i]
 		if e.Type == NoAction {
 			continue
 		}
-		value, ok := pcrs[e.PCR]
-		if !ok {
+		value := values[e.PCR]
+		if value == nil {
 			value = l.Initial(bank, e.PCR)
+			values[e.PCR] = value
 		}
-		d.Reset()
-		d.Write(value)
-		d.Write(e.Digests[bank])
-		pcrs[e.PCR] = d.Sum(value[:0])
+		sum(value[:0], bank, append(append(buffer[:0], value...), e.Digests[bank]...))
+	}
+	pcrs := make(map[int][]byte, len(values))
+	for pcr, value := range values {
+		if value != nil {
+			pcrs[pcr] = value
+		}
 	}
 	return pcrs
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -59,6 +60,9 @@ func formatGUID(b []byte) string {
 // utf16Text decodes UTF-16LE without its trailing NULs. The text is hostile:
 // whoever shows it escapes it.
 func utf16Text(b []byte) string {
+	if ascii, ok := utf16ASCII(b); ok { // as names and paths are
+		return ascii
+	}
 	units := make([]uint16, 0, len(b)/2)
 	for i := 0; i+1 < len(b); i += 2 {
 		units = append(units, uint16(b[i])|uint16(b[i+1])<<8)
@@ -67,6 +71,22 @@ func utf16Text(b []byte) string {
 		units = units[:len(units)-1]
 	}
 	return string(utf16.Decode(units))
+}
+
+// utf16ASCII decodes UTF-16LE of nothing but ASCII.
+func utf16ASCII(b []byte) (string, bool) {
+	for len(b) >= 2 && len(b)%2 == 0 && b[len(b)-1] == 0 && b[len(b)-2] == 0 {
+		b = b[:len(b)-2]
+	}
+	var out strings.Builder
+	out.Grow(len(b) / 2)
+	for i := 0; i+1 < len(b); i += 2 {
+		if b[i] >= 0x80 || b[i+1] != 0 {
+			return "", false
+		}
+		out.WriteByte(b[i])
+	}
+	return out.String(), len(b)%2 == 0
 }
 
 // Signature types of EFI_SIGNATURE_LIST (UEFI 2.10 section 32.4.1) whose data is

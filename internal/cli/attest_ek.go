@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +26,7 @@ type ekAnswer struct {
 	Problems     []attest.Problem `json:"problems"`
 	DeviceID     string           `json:"device_id,omitempty"`
 	Certificate  ekCertificate    `json:"certificate"`
+	TPM          ek.Facts         `json:"tpm"`                    // what the certificate says of its TPM
 	Manufacturer string           `json:"manufacturer,omitempty"` // of the roots
 	RootSHA256   string           `json:"root_sha256,omitempty"`
 	Chain        []ekCertificate  `json:"chain,omitempty"`
@@ -83,7 +87,7 @@ func (a *app) attestEK(file, rootsDir, crlFile string) error {
 	if err != nil {
 		return ekFailure(err)
 	}
-	got := ekAnswer{Problems: []attest.Problem{}, Certificate: describe(cert)}
+	got := ekAnswer{Problems: []attest.Problem{}, Certificate: describe(cert), TPM: ek.ReadFacts(cert)}
 	verdict := got.judgeKey(cert)
 	if verdict == nil {
 		verdict, err = a.judgeChain(&got, cert, rootsDir, crlFile)
@@ -173,6 +177,15 @@ func describe(c *x509.Certificate) ekCertificate {
 	}
 }
 
+// describeTPM is what the certificate says of its TPM, in one line.
+func describeTPM(f ek.Facts) string {
+	words := []string{first(f.Manufacturer, f.ManufacturerID), f.Model, f.Version}
+	if f.Specification != nil {
+		words = append(words, fmt.Sprintf("TPM %s level %d revision %d", f.Specification.Family, f.Specification.Level, f.Specification.Revision))
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ", ")
+}
+
 func drawEK(p *page, got ekAnswer) {
 	p.fields(
 		[2]string{"Verified", yesNo(got.Verified)}, [2]string{"Device", got.DeviceID},
@@ -180,6 +193,7 @@ func drawEK(p *page, got ekAnswer) {
 		[2]string{"Serial", got.Certificate.Serial}, [2]string{"Key", got.Certificate.Key},
 		[2]string{"Ends", got.Certificate.NotAfter.Format(time.DateOnly)},
 		[2]string{"Maker", got.Manufacturer}, [2]string{"Root", got.RootSHA256},
+		[2]string{"TPM", describeTPM(got.TPM)},
 	)
 	for i, c := range got.Chain {
 		p.line("  %d  %s, until %s", i, first(c.Subject, "(no subject)"), c.NotAfter.Format(time.DateOnly))

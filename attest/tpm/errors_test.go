@@ -8,10 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"troth/attest/attesttest"
+	"troth/attest/ek/template"
 	"troth/attest/tpm"
 )
 
@@ -103,6 +106,49 @@ func TestAttack_K8_ReplacedTPM(t *testing.T) {
 	}
 }
 
+// What passes does not make a TPM another device: it is not asked for another EK
+// because one could not be made just now. Once recognized, an EK stays.
+func TestEKIsNotAnotherForAWhile(t *testing.T) {
+	d := newDevice(t, ecc)
+	e, err := d.EK()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, want := range map[tpm2.TPMRC]string{tpm2.TPMRCLockout: "lockout", tpm2.TPMRCTesting: "busy", tpm2.TPMRCFailure: "unavailable"} {
+		once := &failingOnce{TPM: d.raw, command: tpm2.TPMCCCreatePrimary, code: code}
+		_, err := tpm.New(once).EK()
+		wantOnly(t, code.Error(), err, want)
+	}
+	if err := maker.Install(context.Background(), d.raw, attesttest.FactoryEK{Template: template.L1}); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := tpm.New(d.raw).EK(); err != nil || other.Template != template.L1 {
+		t.Fatalf("EK of %s, %v: this test tries nothing", other.Template, err)
+	}
+	again := tpm.New(d.raw)
+	if err := again.CheckIdentity(e.Public); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := again.EK(); err != nil || !bytes.Equal(same.Public, e.Public) || !bytes.Equal(same.Certificate, e.Certificate) {
+		t.Errorf("EK of %s, %v", same.Template, err)
+	}
+}
+
+// failingOnce is a TPM that answers a command with an error, once.
+type failingOnce struct {
+	transport.TPM
+	command tpm2.TPMCC
+	code    tpm2.TPMRC
+}
+
+func (f *failingOnce) Send(command []byte) ([]byte, error) {
+	if binary.BigEndian.Uint32(command[6:]) != uint32(f.command) {
+		return f.TPM.Send(command)
+	}
+	f.command = 0
+	return binary.BigEndian.AppendUint32([]byte{0x80, 0x01, 0, 0, 0, 10}, uint32(f.code)), nil
+}
+
 // A locked TPM says so for keys that are subject to the lockout; ours are not.
 func TestLockout(t *testing.T) {
 	s, err := maker.NewRSA3072TPM(context.Background(), filepath.Join(t.TempDir(), "s"))
@@ -121,11 +167,17 @@ func TestLockout(t *testing.T) {
 	}
 	wantOnly(t, "wrong password", quote(guarded), "authorization")
 	wantOnly(t, "locked", quote(guarded), "lockout")
+	if l, err := d.Lockout(); err != nil || !l.Locked() || l.Failures != 1 || l.Most != 1 || l.Interval != 10000*time.Second {
+		t.Errorf("lockout %+v, %v", l, err)
+	}
 	if err := quote(ak); err != nil {
 		t.Errorf("our AK is locked: %v", err)
 	}
 	d.wantWorkingEK(t, e, e.Template)
 	d.lockoutCommand(t, lockReset)
+	if l, err := d.Lockout(); err != nil || l.Locked() || l.Failures != 0 {
+		t.Errorf("after the reset: %+v, %v", l, err)
+	}
 	wantOnly(t, "reset", quote(guarded), "authorization")
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"troth/ca"
 	"troth/ca/vault"
 )
 
@@ -63,7 +64,7 @@ func (v *VaultConfig) validate() error {
 	return nil
 }
 
-func openVault(v *VaultConfig, trustDomain string) (*vault.CA, error) {
+func openVault(v *VaultConfig, trustDomain string) (ca.Issuer, error) {
 	config := vault.Config{
 		Address: v.Address, Namespace: v.Namespace, Proxy: v.Proxy,
 		CACert: v.CACert, ServerName: v.ServerName, TLS12: v.TLSMin == "1.2",

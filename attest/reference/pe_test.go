@@ -169,8 +169,8 @@ func TestUnified(t *testing.T) {
 	}
 }
 
-// TestLyingPE: fields that lie are errors, and cost no more than the file.
-func TestLyingPE(t *testing.T) {
+// TestAttack_L2_LyingImages: fields that lie are errors, and cost no more than the file.
+func TestAttack_L2_LyingImages(t *testing.T) {
 	good := pe(part{".text", "code", 0}, part{".data", "data", 0})
 	put := func(at int, value uint32) []byte {
 		b := bytes.Clone(good)

@@ -117,7 +117,7 @@ func TestTiers(t *testing.T) {
 		{2, 31, ear.Affirming}, {32, 95, ear.Warning}, {96, 127, ear.Contraindicated},
 	} {
 		for c := r.from; c <= r.to; c++ {
-			if got := ear.Claim(c).Tier(); got != r.tier { //nolint:gosec // within int8
+			if got := ear.Claim(c).Tier(); got != r.tier {
 				t.Errorf("claim %d is of tier %s, want %s", c, got, r.tier)
 			}
 		}

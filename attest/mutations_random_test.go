@@ -411,7 +411,7 @@ func TestRandomMutations(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
-			r := rand.New(rand.NewPCG(seed, uint64(worker))) //nolint:gosec // reproducible noise
+			r := rand.New(rand.NewPCG(seed, uint64(worker)))
 			for i := range count / workers {
 				s := subjects[r.IntN(len(subjects))]
 				e, want, how := s.mutate(r)

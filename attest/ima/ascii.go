@@ -155,7 +155,7 @@ func (e *Entry) fieldsLine(rest []byte, a *arena) error {
 		} else if data, err = field(kinds[i]).fromText(data, fields[i]); err != nil {
 			return err
 		}
-		binary.LittleEndian.PutUint32(data[at:], uint32(len(data)-at-4)) //nolint:gosec // below the list's size
+		binary.LittleEndian.PutUint32(data[at:], uint32(len(data)-at-4))
 	}
 	e.data = a.use(data)
 	return e.readFields()

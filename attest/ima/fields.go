@@ -137,16 +137,16 @@ func (e *Entry) readFields() error {
 	case "ima-modsig":
 		e.ModSignature = fields[4]
 	case "evm-sig":
-		return e.setInode(fields[3:])
+		return e.setInode([6][]byte(fields[3:]))
 	}
 	return nil
 }
 
 // setInode reads the fields after the signature; all are empty for a file that
 // the kernel could not read them of.
-func (e *Entry) setInode(fields [][]byte) error {
-	for i, size := range []int{4, 4, 2} {
-		if n := len(fields[3+i]); n != size && n != 0 {
+func (e *Entry) setInode(fields [6][]byte) error {
+	for i, size := range [...]int{3: 4, 4: 4, 5: 2} { // 0: of any size
+		if n := len(fields[i]); size > 0 && n != size && n != 0 {
 			return errors.New("owner, group or mode has a wrong size")
 		}
 	}

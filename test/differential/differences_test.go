@@ -110,7 +110,7 @@ func TestDifferences(t *testing.T) {
 func checkDocument(t *testing.T, text string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(document, []byte(text), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(document, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -172,7 +172,7 @@ func toolsQuote(q quoteCase) error {
 	for bank, values := range q.pcrs {
 		pcrs.Hash = tpmpb.HashAlgo(algorithm(bank))
 		for i, v := range values {
-			pcrs.Pcrs[uint32(i)] = v //nolint:gosec // an index below 24
+			pcrs.Pcrs[uint32(i)] = v
 		}
 	}
 	return quote.Verify(&tpmpb.Quote{Quote: q.quote, RawSig: q.signature, Pcrs: pcrs}, ak.Public, q.nonce)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -18,6 +19,8 @@ type cable struct {
 	hung  chan struct{} // not nil: nothing passes until it is closed
 	lose  bool          // the next bytes that come back are lost, and the connection with them
 	conns map[net.Conn]bool
+
+	sent atomic.Int64 // bytes to the target
 }
 
 // newCable lays a cable to a target, such as tcp 127.0.0.1:8200.
@@ -60,7 +63,7 @@ func (c *cable) carry(near net.Conn) {
 	c.mu.Unlock()
 	done := make(chan bool, 2)
 	go func() {
-		_, _ = io.Copy(far, near)
+		_, _ = io.Copy(far, io.TeeReader(near, (*requests)(c)))
 		done <- true
 	}()
 	go func() {
@@ -72,6 +75,14 @@ func (c *cable) carry(near net.Conn) {
 	delete(c.conns, near)
 	delete(c.conns, far)
 	c.mu.Unlock()
+}
+
+// requests counts the bytes that go to the target.
+type requests cable
+
+func (r *requests) Write(b []byte) (int, error) {
+	r.sent.Add(int64(len(b)))
+	return len(b), nil
 }
 
 // answers are the bytes on their way back.

@@ -269,6 +269,7 @@ func TestScript(t *testing.T) {
 		"intermediate": func(c *vault.BootstrapConfig) { c.RootMount, c.NoTransit = "company", true },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server := catest.StartVaultTLS(t)
 			admin, err := vault.NewAdminClient(vault.Config{Address: server.Addr, CACert: server.CACert, Now: time.Now}, server.Token)
 			if err != nil {

@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -336,6 +337,7 @@ func TestAppRole(t *testing.T) {
 // and goes on with the old one while it cannot.
 func TestTokenRenewed(t *testing.T) {
 	s := start(t)
+	s.without(t, "auth/token/renew-self") // so that only our clock says when
 	p := newProxy(t, s.server.Addr)
 	var later atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
@@ -343,7 +345,7 @@ func TestTokenRenewed(t *testing.T) {
 	if err := issuer.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	later.Store(int64(57 * time.Minute)) // of an hour
+	later.Store(int64(19 * time.Minute)) // of twenty
 	accessors := func() int {
 		answer, err := s.admin.Logical().ListWithContext(t.Context(), "auth/token/accessors")
 		if err != nil {
@@ -365,4 +367,69 @@ func TestTokenRenewed(t *testing.T) {
 	if err := issuer.Check(t.Context()); err != nil {
 		t.Errorf("login impossible but token still good: %v", err)
 	}
+}
+
+// TestRevokeAnswerLost: a revocation is repeated until Vault's answer arrives,
+// for both of its steps, and is then in the CRL once.
+func TestRevokeAnswerLost(t *testing.T) {
+	s := start(t)
+	target, err := url.Parse(s.server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reverse := httputil.NewSingleHostReverseProxy(target)
+	var revokes, rebuilds atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first := strings.HasSuffix(r.URL.Path, "/revoke") && revokes.Add(1) == 1 ||
+			strings.HasSuffix(r.URL.Path, "/crl/rotate") && rebuilds.Add(1) == 1
+		if !first {
+			reverse.ServeHTTP(w, r)
+			return
+		}
+		reverse.ServeHTTP(httptest.NewRecorder(), r)
+		cut(w)
+	}))
+	t.Cleanup(server.Close)
+	issuer := s.issuer(t, server.URL)
+	issued, err := issuer.Issue(t.Context(), catest.NewRequest(t, "device"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := issuer.Revoke(t.Context(), issued.DER); err != nil {
+		t.Fatalf("both first answers lost: %v", err)
+	}
+	if revokes.Load() != 2 || rebuilds.Load() != 2 {
+		t.Errorf("%d revocations and %d rebuilds, want two of each", revokes.Load(), rebuilds.Load())
+	}
+	der, err := issuer.CRL(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil || len(list.RevokedCertificateEntries) != 1 {
+		t.Errorf("the CRL has %d entries (%v), want one", len(list.RevokedCertificateEntries), err)
+	}
+	// Without the permission to rebuild, the revocation stands, and it is said that
+	// the CRL lacks it.
+	s.without(t, "crl/rotate")
+	other, err := issuer.Issue(t.Context(), catest.NewRequest(t, "device"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = issuer.Revoke(t.Context(), other.DER)
+	is(t, "no rebuild", err, ca.ErrUnavailable)
+	if err == nil || !strings.Contains(err.Error(), "revoked, but not yet in the CRL") {
+		t.Errorf("no rebuild: %v", err)
+	}
+}
+
+// without takes the permission on a path out of the service's policy.
+func (s *setup) without(t *testing.T, path string) {
+	t.Helper()
+	name := "sys/policies/acl/" + vault.DefaultPolicy
+	answer, err := s.admin.Logical().ReadWithContext(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, name, map[string]any{"policy": strings.ReplaceAll(answer.Data["policy"].(string), path, path+"/not")})
 }

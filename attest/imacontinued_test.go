@@ -73,7 +73,7 @@ func TestFilesAreChosenByPCRs(t *testing.T) {
 	want := d.want()
 	want.IMAFiles = func(p attest.PCRs) attest.IMAFiles {
 		calls++
-		if !reflect.DeepEqual(p, attest.PCRs(d.pcrs)) {
+		if !reflect.DeepEqual(p, d.pcrs) {
 			t.Errorf("chosen by %v", p)
 		}
 		p["sha256"][4][0] ^= 1 // changes nothing of the result
@@ -81,7 +81,7 @@ func TestFilesAreChosenByPCRs(t *testing.T) {
 	}
 	r := attest.Appraise(d.evidence(t), want)
 	accepted(t, r)
-	if calls != 1 || r.IMA.JudgedBy != "" || r.IMA.Unknown != 0 || !reflect.DeepEqual(r.PCRs, attest.PCRs(d.pcrs)) {
+	if calls != 1 || r.IMA.JudgedBy != "" || r.IMA.Unknown != 0 || !reflect.DeepEqual(r.PCRs, d.pcrs) {
 		t.Errorf("%d calls, %+v", calls, r.IMA)
 	}
 	spoilt := d.evidence(t)

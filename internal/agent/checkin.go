@@ -87,7 +87,7 @@ func (a *Agent) gather(purpose, device string, nonce, clientKey []byte) (api.Evi
 		e.EventLog, b.EventLog = a.named(eventLog)
 	}
 	e.IMA, e.IMAFrom, b.IMA, err = a.imaLog()
-	b.IMAFrom = uint64(e.IMAFrom) //nolint:gosec // counts entries
+	b.IMAFrom = uint64(e.IMAFrom)
 	return e, b, err
 }
 

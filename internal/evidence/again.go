@@ -51,7 +51,7 @@ func Again(ctx context.Context, blobs Blobs, document []byte) (attest.Result, er
 		AK: d.AK, Quote: d.Quote, Signature: d.Signature, PCRs: pcrs, EventLog: eventLog.content, IMA: list,
 	}, want(attest.Binding{
 		Purpose: d.Purpose, Nonce: d.Nonce, DeviceID: string(d.Device), ClientKey: d.ClientKey,
-		Reported: d.Reported, EventLog: eventLog.sum, IMA: sent.sum, IMAFrom: uint64(max(0, d.IMAFrom)), //nolint:gosec // not negative
+		Reported: d.Reported, EventLog: eventLog.sum, IMA: sent.sum, IMAFrom: uint64(max(0, d.IMAFrom)),
 	})), nil
 }
 

@@ -129,7 +129,7 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	}
 	binding := attest.Binding{
 		Purpose: about.Purpose, Nonce: about.Nonce, DeviceID: string(about.Device), ClientKey: about.ClientKey,
-		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum, IMAFrom: uint64(sub.IMAFrom), //nolint:gosec // not negative: continues
+		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum, IMAFrom: uint64(sub.IMAFrom),
 	}
 	v := verifier{blobs: blobs, about: about}
 	result, err := v.appraise(ctx, attest.Evidence{

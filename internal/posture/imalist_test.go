@@ -3,7 +3,7 @@ package posture_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha1" //nolint:gosec // of the kernel's list
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"

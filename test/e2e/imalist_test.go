@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-tpm/tpm2"
+
 	"troth/attest/attesttest"
 	"troth/internal/agent"
 	"troth/internal/fleet"
@@ -19,6 +21,7 @@ import (
 type counting struct {
 	*attacker
 	cable *cable
+	proxy *proxy // to the TPM
 	state string
 	list  string // file of the IMA list
 	stop  func() error
@@ -27,7 +30,7 @@ type counting struct {
 func (c *counting) start() {
 	c.t.Helper()
 	c.stop = c.runAgent(c.state, func(config *agent.Config) {
-		config.Server, config.IMA = "https://"+c.cable.addr, c.list
+		config.Server, config.IMA, config.TPM = "https://"+c.cable.addr, c.list, c.proxy.spec
 	})
 }
 
@@ -48,6 +51,27 @@ func (c *counting) measure(n int, what string) {
 	if err := os.WriteFile(c.list, c.logs.IMA, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// grow has the system open a file for the first time while the agent runs: the
+// kernel lists it, and the TPM has it by the next quote.
+func (c *counting) grow(what string) {
+	c.t.Helper()
+	var extend command
+	c.logs.IMA = must(attesttest.MeasureFile(&extend, c.logs.IMA, attesttest.File{Path: "/opt/" + what, Content: []byte(what)}))(c.t)
+	if err := os.WriteFile(c.list, c.logs.IMA, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	c.proxy.before(tpm2.TPMCCQuote, extend)
+}
+
+// command is a TPM that does nothing, and keeps what it was told to do.
+type command []byte
+
+func (c *command) Send(input []byte) ([]byte, error) {
+	*c = bytes.Clone(input)
+	// TPM_ST_SESSIONS, 19 bytes, success, no parameters, an empty password session.
+	return []byte{0x80, 0x02, 0, 0, 0, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0}, nil
 }
 
 // counted waits until the service has counted the whole list, and then for two
@@ -97,7 +121,7 @@ func TestAgentSendsWhatIsNew(t *testing.T) {
 	s := newService(t, quick)
 	a := newAttacker(t, s)
 	c := &counting{
-		attacker: a, cable: newCable(t, "tcp", strings.TrimPrefix(s.admin.Base, "https://")),
+		attacker: a, proxy: newProxy(t, a.chip), cable: newCable(t, "tcp", strings.TrimPrefix(s.admin.Base, "https://")),
 		state: t.TempDir(), list: filepath.Join(t.TempDir(), "ima"),
 	}
 	small := func(what string, n int64) {
@@ -118,6 +142,12 @@ func TestAgentSendsWhatIsNew(t *testing.T) {
 	until, each := c.counted()
 	small("an agent that started anew", until)
 	small("a check-in after that", each)
+
+	for i := range 2 {
+		c.grow(fmt.Sprint("live", i))
+		until, _ = c.counted()
+		small("an entry that is new while the agent runs", until)
+	}
 
 	saved := t.TempDir()
 	if err := s.close(); err != nil {

@@ -48,7 +48,12 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 		URIs:        []*url.URL{{Scheme: "spiffe", Host: domain, Path: "/device/" + id}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	der, err := c.sign(template, r.PublicKey, min(r.Lifetime, c.options.MaxLifetime))
+	ring, err := c.current()
+	if err != nil {
+		return ca.Certificate{}, fmt.Errorf("issue certificate: %w: %w", ca.ErrUnavailable, err)
+	}
+	by := ring.in(ca.Signing)
+	der, err := c.sign(by, template, r.PublicKey, min(r.Lifetime, c.options.MaxLifetime))
 	if err != nil {
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w: %w", ca.ErrUnavailable, err)
 	}
@@ -56,7 +61,7 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 	if err != nil {
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w: %w", ca.ErrMisissued, err)
 	}
-	if err := ca.CheckIssued(r, certificate, []*x509.Certificate{c.root}, c.options.Now()); err != nil {
+	if err := ca.CheckIssued(r, certificate, []*x509.Certificate{by.root}, c.options.Now()); err != nil {
 		return ca.Certificate{}, err
 	}
 	return certificate, nil
@@ -66,7 +71,9 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 // extended key usage serverAuth, and the DNS names and IP addresses in names.
 // The key is only in memory. A lifetime of zero means DefaultServerLifetime;
 // the caller asks again before Leaf.NotAfter. The root is part of the chain, so
-// that a client that pins the root's digest can find it.
+// that a client that pins the root's digest can find it; before it stands, where
+// there is one, the certificate by which a client that slept through a change of
+// the CA verifies the new root from the old.
 func (c *CA) ServerCertificate(names []string, lifetime time.Duration) (tls.Certificate, error) {
 	if lifetime == 0 {
 		lifetime = DefaultServerLifetime
@@ -89,7 +96,12 @@ func (c *CA) ServerCertificate(names []string, lifetime time.Duration) (tls.Cert
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("generate server key: %w", err)
 	}
-	der, err := c.sign(template, &key.PublicKey, lifetime)
+	ring, err := c.current()
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("issue server certificate: %w", err)
+	}
+	by := ring.in(ca.Signing)
+	der, err := c.sign(by, template, &key.PublicKey, lifetime)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("issue server certificate: %w", err)
 	}
@@ -97,18 +109,22 @@ func (c *CA) ServerCertificate(names []string, lifetime time.Duration) (tls.Cert
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("parse server certificate: %w", err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der, c.root.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	chain := [][]byte{der}
+	if by.cross != nil && c.options.Now().Before(by.cross.NotAfter) {
+		chain = append(chain, by.cross.Raw)
+	}
+	return tls.Certificate{Certificate: append(chain, by.root.Raw), PrivateKey: key, Leaf: leaf}, nil
 }
 
 // sign fills in what all of this CA's certificates share, within the validity
 // of the root.
-func (c *CA) sign(template *x509.Certificate, key any, lifetime time.Duration) ([]byte, error) {
+func (c *CA) sign(by *member, template *x509.Certificate, key any, lifetime time.Duration) ([]byte, error) {
 	now := c.options.Now()
 	if lifetime <= 0 {
 		return nil, fmt.Errorf("lifetime %v is not positive", lifetime)
 	}
-	if now.Before(c.root.NotBefore) || !now.Before(c.root.NotAfter) {
-		return nil, fmt.Errorf("root is valid from %v to %v only", c.root.NotBefore, c.root.NotAfter)
+	if now.Before(by.root.NotBefore) || !now.Before(by.root.NotAfter) {
+		return nil, fmt.Errorf("root is valid from %v to %v only", by.root.NotBefore, by.root.NotAfter)
 	}
 	serial, err := newSerial()
 	if err != nil {
@@ -116,9 +132,14 @@ func (c *CA) sign(template *x509.Certificate, key any, lifetime time.Duration) (
 	}
 	template.SerialNumber = serial
 	template.KeyUsage = x509.KeyUsageDigitalSignature
-	template.NotBefore = latest(now.Add(-ca.MaxBackdate), c.root.NotBefore)
-	template.NotAfter = earliest(now.Add(lifetime), c.root.NotAfter)
-	der, err := x509.CreateCertificate(rand.Reader, template, c.root, key, c.key)
+	template.NotBefore = latest(now.Add(-ca.MaxBackdate), by.root.NotBefore)
+	template.NotAfter = earliest(now.Add(lifetime), by.root.NotAfter)
+	if c.options.Addresses != nil {
+		at := c.options.Addresses(by.ID)
+		template.CRLDistributionPoints = given(at.CRL)
+		template.IssuingCertificateURL, template.OCSPServer = given(at.Issuer), given(at.OCSP)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, by.root, key, by.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}
@@ -156,4 +177,11 @@ func earliest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+func given(address string) []string {
+	if address == "" {
+		return nil
+	}
+	return []string{address}
 }

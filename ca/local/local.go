@@ -4,9 +4,16 @@
 // single-machine Troth; ca/vault takes its place where keys must not lie in
 // files.
 //
-// The directory holds root.key (PKCS #8), root.pem, revoked.json and lock. Every
+// The directory holds root.key (PKCS #8), root.pem, revoked.json and lock, and,
+// once the root was replaced, issuers.json with the files that it names. Every
 // file has mode 0600 and is replaced whole, so a crash at any moment leaves
 // either the old or the new one. Several processes may open one directory.
+//
+// What it is not: the key is in this process's memory, and in a file that is
+// encrypted only where a passphrase is configured; whoever has both has the CA.
+// There is no hardware, no second pair of eyes and no copy but your backups, and
+// revocation reaches only those who read its CRL, its OCSP answers, or the
+// service's own record.
 package local
 
 import (
@@ -21,6 +28,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net/url"
 	"os"
@@ -59,6 +67,23 @@ type Options struct {
 	// ca.DefaultLifetime. MaxLifetime bounds what a request may get; zero means
 	// DefaultMaxLifetime.
 	Lifetime, MaxLifetime time.Duration
+
+	// Passphrase returns what the keys are encrypted with, at least
+	// MinPassphrase bytes; an end of line at its end does not count. It is asked
+	// when a key is read or made. Keys that are not encrypted yet are encrypted
+	// by Open. nil: keys are files that only their owner can read, and no more.
+	Passphrase func() ([]byte, error)
+
+	// Addresses are those that certificates of the authority with this
+	// ca.Authority.ID bear, for others to find out more; nil: none.
+	Addresses func(id string) Addresses
+}
+
+// Addresses are URLs in certificates; empty: left out.
+type Addresses struct {
+	CRL    string // of the DER revocation list (RFC 5280, section 4.2.1.13)
+	Issuer string // of the DER root (section 4.2.2.1)
+	OCSP   string // of the responder
 }
 
 // CA is an opened certificate authority. It implements ca.Issuer and is safe
@@ -66,11 +91,13 @@ type Options struct {
 type CA struct {
 	dir     string
 	options Options
-	key     *ecdsa.PrivateKey
-	root    *x509.Certificate
+	sealing Sealing
 
-	mu  sync.Mutex // guards crl
-	crl signedList
+	mu   sync.Mutex // guards ring
+	ring *ring
+
+	crls sync.Mutex // guards crl
+	crl  map[string]signedList
 }
 
 var _ ca.Issuer = (*CA)(nil)
@@ -94,11 +121,18 @@ func Open(dir string, o Options) (*CA, error) {
 	if err := removeLeftovers(dir); err != nil {
 		return nil, err
 	}
-	c := &CA{dir: dir, options: o}
-	if err := c.loadKey(); err != nil {
+	c := &CA{dir: dir, options: o, crl: map[string]signedList{}}
+	if err := c.create(); err != nil {
 		return nil, err
 	}
-	if err := c.loadRoot(); err != nil {
+	r, err := c.reload()
+	if err != nil {
+		return nil, err
+	}
+	if err := removeUnnamed(dir, r); err != nil {
+		return nil, err
+	}
+	if err := c.sealPlain(r); err != nil {
 		return nil, err
 	}
 	if _, err := loadRevocations(dir); err != nil {
@@ -130,30 +164,34 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// loadKey reads the root's key, or makes it. The key is written before the
-// certificate: a key alone can be completed, a certificate alone cannot.
-func (c *CA) loadKey() error {
+// create makes the first authority, or completes one. The key is written before
+// the certificate: a key alone can be completed, a certificate alone cannot.
+func (c *CA) create() error {
+	if stamp, err := stampOf(c.dir); err != nil || stamp != nil {
+		return err
+	}
 	data, err := readPrivate(c.dir, keyFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return c.createKey()
+		if err := c.createKey(); err != nil {
+			return err
+		}
+		data, err = readPrivate(c.dir, keyFile)
 	}
 	if err != nil {
 		return err
 	}
-	der, err := decodePEM(data, "PRIVATE KEY")
+	if _, err := os.Lstat(filepath.Join(c.dir, certFile)); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	key, _, err := decodeKey(keyFile, data, c.options.passphrase)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", keyFile, err)
+		return err
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	root, err := c.newRoot(key)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", keyFile, err)
+		return err
 	}
-	key, ok := parsed.(*ecdsa.PrivateKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return fmt.Errorf("read %s: not an ECDSA P-256 key", keyFile)
-	}
-	c.key = key
-	return nil
+	return writeFile(c.dir, certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw}))
 }
 
 func (c *CA) createKey() error {
@@ -164,57 +202,45 @@ func (c *CA) createKey() error {
 			return fmt.Errorf("open local CA: %w", err)
 		}
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("generate root key: %w", err)
+	if keys, err := filepath.Glob(filepath.Join(c.dir, "root-*.key")); err != nil || len(keys) > 0 {
+		return fmt.Errorf("open local CA: %s is missing: restore it from a backup (%w)", issuersFile, errors.Join(err, fs.ErrNotExist))
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fmt.Errorf("encode root key: %w", err)
-	}
-	c.key = key
-	return writeFile(c.dir, keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
-// loadRoot reads the root certificate, or signs it with the key.
-func (c *CA) loadRoot() error {
-	data, err := readPrivate(c.dir, certFile)
-	if errors.Is(err, os.ErrNotExist) {
-		return c.createRoot()
-	}
+	passphrase, err := c.options.passphrase()
 	if err != nil {
 		return err
 	}
-	der, err := decodePEM(data, "CERTIFICATE")
+	key, err := newKey()
 	if err != nil {
-		return fmt.Errorf("read %s: %w", certFile, err)
+		return err
 	}
-	root, err := x509.ParseCertificate(der)
+	data, err := encodeKey(key, passphrase)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", certFile, err)
+		return err
 	}
-	if !c.key.PublicKey.Equal(root.PublicKey) || !ca.SelfSigned(root) {
-		return fmt.Errorf("open local CA: %s and %s do not belong together", keyFile, certFile)
-	}
-	want := "spiffe://" + c.options.TrustDomain
-	if len(root.URIs) != 1 || root.URIs[0].String() != want {
-		return fmt.Errorf("open local CA: the root is of trust domain %v, not %s", root.URIs, want)
-	}
-	c.root = root
-	return nil
+	return writeFile(c.dir, keyFile, data)
 }
 
-func (c *CA) createRoot() error {
-	spki, err := x509.MarshalPKIXPublicKey(&c.key.PublicKey)
+func newKey() (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("encode root key: %w", err)
+		return nil, fmt.Errorf("generate root key: %w", err)
+	}
+	return key, nil
+}
+
+// newRoot is a self-signed root. It allows one CA below it: its successor, which
+// it vouches for when it is replaced.
+func (c *CA) newRoot(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("encode root key: %w", err)
 	}
 	// Part of the key's digest is in the name: two roots of one trust domain,
 	// old and new, are told apart wherever only names are shown.
 	digest := sha256.Sum256(spki)
 	serial, err := newSerial()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now := c.options.Now()
 	template := &x509.Certificate{
@@ -229,21 +255,26 @@ func (c *CA) createRoot() error {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true,
+		MaxPathLen:            1,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &c.key.PublicKey, c.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return fmt.Errorf("sign root certificate: %w", err)
+		return nil, fmt.Errorf("sign root certificate: %w", err)
 	}
-	if c.root, err = x509.ParseCertificate(der); err != nil {
-		return fmt.Errorf("parse root certificate: %w", err)
+	root, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("parse root certificate: %w", err)
 	}
-	return writeFile(c.dir, certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return root, nil
 }
 
-// Bundle returns the root.
+// Bundle returns the root; two roots while one replaces the other.
 func (c *CA) Bundle(context.Context) ([]*x509.Certificate, error) {
-	return []*x509.Certificate{c.root}, nil
+	r, err := c.current()
+	if err != nil {
+		return nil, fmt.Errorf("read bundle: %w: %w", ca.ErrUnavailable, err)
+	}
+	return r.roots(), nil
 }
 
 // Check says whether a certificate could be signed and a revocation recorded
@@ -252,9 +283,13 @@ func (c *CA) Check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("check local CA: %w: %w", ca.ErrUnavailable, err)
 	}
-	now := c.options.Now()
-	if now.Before(c.root.NotBefore) || !now.Before(c.root.NotAfter) {
-		return fmt.Errorf("check local CA: %w: root is valid from %v to %v only", ca.ErrUnavailable, c.root.NotBefore, c.root.NotAfter)
+	r, err := c.current()
+	if err != nil {
+		return fmt.Errorf("check local CA: %w: %w", ca.ErrUnavailable, err)
+	}
+	now, root := c.options.Now(), r.in(ca.Signing).root
+	if now.Before(root.NotBefore) || !now.Before(root.NotAfter) {
+		return fmt.Errorf("check local CA: %w: root is valid from %v to %v only", ca.ErrUnavailable, root.NotBefore, root.NotAfter)
 	}
 	unlock, err := lock(c.dir)
 	if err != nil {

@@ -40,7 +40,8 @@ type revocations struct {
 type revoked struct {
 	Serial   string    `json:"serial"` // lower-case hex, as ca.Certificate.Serial
 	At       time.Time `json:"at"`
-	NotAfter time.Time `json:"not_after"` // of the certificate
+	NotAfter time.Time `json:"not_after"`        // of the certificate
+	Issuer   string    `json:"issuer,omitempty"` // ca.Authority.ID; empty: of root.pem
 }
 
 // signedList is the last CRL that this CA signed, and what it was signed from.
@@ -104,8 +105,13 @@ func (c *CA) Revoke(ctx context.Context, der []byte) error {
 	if err != nil {
 		return fmt.Errorf("revoke certificate: %w: %w", ca.ErrRefused, err)
 	}
-	if err := certificate.CheckSignatureFrom(c.root); err != nil {
-		return fmt.Errorf("revoke certificate: %w: it is not of this CA: %w", ca.ErrRefused, err)
+	r, err := c.current()
+	if err != nil {
+		return fmt.Errorf("revoke certificate: %w: %w", ca.ErrUnavailable, err)
+	}
+	by := r.signer(certificate)
+	if by == nil {
+		return fmt.Errorf("revoke certificate: %w: it is not of this CA", ca.ErrRefused)
 	}
 	if certificate.IsCA {
 		return fmt.Errorf("revoke certificate: %w: a root cannot revoke itself", ca.ErrRefused)
@@ -113,13 +119,13 @@ func (c *CA) Revoke(ctx context.Context, der []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("revoke certificate: %w: %w", ca.ErrUnavailable, err)
 	}
-	if err := c.record(certificate); err != nil {
+	if err := c.record(by.ID, certificate); err != nil {
 		return fmt.Errorf("revoke certificate: %w: %w", ca.ErrUnavailable, err)
 	}
 	return nil
 }
 
-func (c *CA) record(certificate *x509.Certificate) error {
+func (c *CA) record(issuer string, certificate *x509.Certificate) error {
 	unlock, err := lock(c.dir)
 	if err != nil {
 		return err
@@ -140,7 +146,7 @@ func (c *CA) record(certificate *x509.Certificate) error {
 			kept = append(kept, entry)
 		}
 	}
-	state.Revoked = append(kept, revoked{Serial: serial, At: now, NotAfter: certificate.NotAfter.UTC()})
+	state.Revoked = append(kept, revoked{Serial: serial, At: now, NotAfter: certificate.NotAfter.UTC(), Issuer: issuer})
 	state.Revision++
 	return state.save(c.dir)
 }
@@ -155,14 +161,33 @@ func (c *CA) Revoked(serial string) (bool, error) {
 	return state.has(serial), nil
 }
 
-// CRL returns the DER certificate revocation list (RFC 5280, section 5), at
-// most half a day old and never older than the last revocation.
+// CRL returns the DER certificate revocation list (RFC 5280, section 5) of the
+// authority that signs, at most half a day old and never older than the last
+// revocation.
 func (c *CA) CRL(ctx context.Context) ([]byte, error) {
+	r, err := c.current()
+	if err != nil {
+		return nil, fmt.Errorf("sign CRL: %w: %w", ca.ErrUnavailable, err)
+	}
+	return c.CRLOf(ctx, r.in(ca.Signing).ID)
+}
+
+// CRLOf is CRL for the authority with the ca.Authority.ID; one that there is not,
+// or no longer, is ca.ErrRefused.
+func (c *CA) CRLOf(ctx context.Context, id string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("sign CRL: %w: %w", ca.ErrUnavailable, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	r, err := c.current()
+	if err != nil {
+		return nil, fmt.Errorf("sign CRL: %w: %w", ca.ErrUnavailable, err)
+	}
+	by := r.byID(id)
+	if by == nil {
+		return nil, fmt.Errorf("sign CRL: %w: there is no authority %q", ca.ErrRefused, id)
+	}
+	c.crls.Lock()
+	defer c.crls.Unlock()
 	unlock, err := lock(c.dir)
 	if err != nil {
 		return nil, err
@@ -173,8 +198,8 @@ func (c *CA) CRL(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	now := c.options.Now().UTC()
-	if c.crl.der != nil && c.crl.revision == state.Revision && now.Before(c.crl.renew) {
-		return bytes.Clone(c.crl.der), nil
+	if last := c.crl[id]; last.der != nil && last.revision == state.Revision && now.Before(last.renew) {
+		return bytes.Clone(last.der), nil
 	}
 	// The number is on disk before a list carries it: a crash skips a number
 	// and never repeats one.
@@ -182,21 +207,24 @@ func (c *CA) CRL(ctx context.Context) ([]byte, error) {
 	if err := state.save(c.dir); err != nil {
 		return nil, err
 	}
-	der, err := c.signCRL(state, now)
+	der, err := c.signCRL(by, state, now)
 	if err != nil {
 		return nil, err
 	}
-	c.crl = signedList{der: der, revision: state.Revision, renew: now.Add(crlValidity / 2)}
+	c.crl[id] = signedList{der: der, revision: state.Revision, renew: now.Add(crlValidity / 2)}
 	return bytes.Clone(der), nil
 }
 
-func (c *CA) signCRL(state revocations, now time.Time) ([]byte, error) {
+func (c *CA) signCRL(by *member, state revocations, now time.Time) ([]byte, error) {
 	list := &x509.RevocationList{
 		Number:     big.NewInt(state.Number),
 		ThisUpdate: now,
 		NextUpdate: now.Add(crlValidity),
 	}
 	for _, entry := range state.Revoked {
+		if entry.Issuer != by.ID && (entry.Issuer != "" || by.Cert != certFile) {
+			continue
+		}
 		serial, err := parseSerial(entry.Serial)
 		if err != nil {
 			return nil, err
@@ -204,7 +232,7 @@ func (c *CA) signCRL(state revocations, now time.Time) ([]byte, error) {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: serial, RevocationTime: entry.At})
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, c.root, c.key)
+	der, err := x509.CreateRevocationList(rand.Reader, list, by.root, by.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign CRL: %w", err)
 	}

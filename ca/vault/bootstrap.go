@@ -60,16 +60,23 @@ type BootstrapConfig struct {
 	Policy       string
 	DoctorPolicy string // what Examine's token needs; may only read
 
-	NoAppRole   bool
+	NoAppRole   bool          // the service logs in otherwise
 	AppRole     string        // name of the AppRole that carries the policy
 	Auth        string        // path of the AppRole auth method, enabled if missing
 	SecretIDTTL time.Duration // life of a secret id; zero means 30 days
 	BoundCIDRs  []string      // networks that may log in and use the token; empty for any
-	NoTransit   bool
-	Transit     string        // path of the Transit engine with the signing keys, created if missing
-	PublicURL   string        // where others reach Vault for CRL, OCSP and issuers; empty means the client's address
-	MaxTTL      time.Duration // longest device certificate; zero means ca.DefaultLifetime
-	RootTTL     time.Duration // validity of an issuer that is made; zero means ten years
+
+	NoTransit bool
+	Transit   string // path of the Transit engine with the signing keys, created if missing
+
+	// PublicURL is where others reach Vault for CRL, OCSP and issuers; empty
+	// means the client's address. Namespace is part of those addresses, that of
+	// Vault Enterprise; empty means the client's.
+	PublicURL string
+	Namespace string
+
+	MaxTTL  time.Duration // longest device certificate; zero means ca.DefaultLifetime
+	RootTTL time.Duration // validity of an issuer that is made; zero means ten years
 }
 
 // TransitKeys are the signing keys that Bootstrap makes: those of TUF's snapshot
@@ -98,7 +105,7 @@ func (b *BootstrapConfig) complete() error {
 			*field = otherwise
 		}
 	}
-	for _, mount := range []*string{&b.Mount, &b.Auth, &b.Transit, &b.RootMount} {
+	for _, mount := range []*string{&b.Mount, &b.Auth, &b.Transit, &b.RootMount, &b.Namespace} {
 		*mount = strings.Trim(*mount, "/")
 		if err := checkPaths(*mount); err != nil {
 			return err
@@ -138,6 +145,7 @@ func (b *BootstrapConfig) resolve(ctx context.Context, client *api.Client) error
 	if err := b.complete(); err != nil {
 		return err
 	}
+	setDefault(&b.Namespace, strings.Trim(client.Namespace(), "/"))
 	setDefault(&b.PublicURL, strings.TrimRight(client.Address(), "/"))
 	if b.Issuer != "" {
 		return nil

@@ -1,7 +1,8 @@
 // Package vault has HashiCorp Vault's PKI secrets engine sign device
 // certificates (https://developer.hashicorp.com/vault/api-docs/secret/pki),
-// with nothing but a sign and a revoke permission. What the role in Vault must
-// be, Bootstrap sets up; what it answers is checked all the same.
+// with no more permissions than to have one role sign, to revoke, and to look
+// after its token. What Vault must be for that, Bootstrap sets up and Examine
+// checks; what it answers is checked all the same.
 package vault
 
 import (

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"strings"
 	"time"
 
 	"troth/ca"
@@ -70,7 +71,7 @@ func (b BootstrapConfig) roleFields() []field {
 
 // pieces are all that Bootstrap sets up but the issuer, in order.
 func (b BootstrapConfig) pieces() []piece {
-	aia := b.PublicURL + "/v1/" + b.Mount
+	aia := b.PublicURL + "/v1/" + strings.TrimPrefix(b.Namespace+"/", "/") + b.Mount
 	all := []piece{
 		{what: "secrets engine " + b.Mount, kind: kindMount, path: "sys/mounts/" + b.Mount, fields: []field{
 			{name: "type", want: "pki", code: CodeMount, why: "it is another engine"},

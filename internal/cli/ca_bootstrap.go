@@ -80,7 +80,7 @@ func (a *app) caBootstrap(ctx context.Context, b *bootstrapFlags) error {
 	if b.secretIDFile != "" && (b.config.NoAppRole || b.options.DryRun) {
 		return usagef("--secret-id-file goes with neither --no-approle nor --dry-run")
 	}
-	b.config.CSR = b.csr != ""
+	b.config.CSR, b.config.Namespace = b.csr != "", b.vault.config.Namespace
 	if b.signed != "" {
 		text, err := a.readFile(b.signed, maxPEM)
 		if err != nil {

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -251,5 +252,46 @@ func TestRedirects(t *testing.T) {
 	twice := newCA(t, vault.Config{Address: standby(once), Token: "t", Now: time.Now})
 	if err := twice.Check(t.Context()); err == nil || tokens.Load() != 0 {
 		t.Errorf("two redirects: %v, the token went along %d times", err, tokens.Load())
+	}
+}
+
+// TestOneLogin: many who need a token at once cause one login, and whoever has no
+// time to wait for it does not.
+func TestOneLogin(t *testing.T) {
+	s := start(t)
+	var logins atomic.Int32
+	addr := relay(t, s.server.Addr, func(r *http.Request) {
+		if r.URL.Path == "/v1/auth/approle/login" {
+			logins.Add(1)
+			time.Sleep(time.Second)
+		}
+	})
+	issuer := newCA(t, vault.Config{Address: addr, AppRole: s.credentials(t), Now: time.Now})
+	const many = 50
+	answers := make(chan error, many)
+	for range many {
+		request := catest.NewRequest(t, "device")
+		go func() {
+			_, err := issuer.Issue(t.Context(), request)
+			answers <- err
+		}()
+	}
+	for logins.Load() == 0 { // so that another than the hasty one logs in
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	is(t, "no time to wait", issuer.Check(ctx), ca.ErrUnavailable)
+	if took := time.Since(began); took > 900*time.Millisecond {
+		t.Errorf("a deadline of 200 ms was kept after %v", took)
+	}
+	for range many {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := logins.Load(); n != 1 {
+		t.Errorf("%d logins, want one", n)
 	}
 }

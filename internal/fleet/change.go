@@ -11,8 +11,12 @@ type Change struct {
 	Decisions     []Decision    // appended
 	Blobs         []Blob        // put if absent
 	Certificates  []Certificate // inserted, or moved forward from the state that Transition allows
-	RevokeOthers  *Certificate  // revokes every other issued certificate of this one's device
-	RevokeAll     DeviceID      // revokes every issued certificate of the device
+	Revocations   []Certificate // of these, only how far the CA knows of their end (Authority) is written
+	RotateKeys    DeviceID      // has the device replace the key of its certificates
+	FirstUse      *Certificate  // it was used, and succeeds the others from now on: goes with RevokeOthers
+	RevokeOthers  *Certificate  // revokes every other certificate of this one's device that opens something
+	Restrict      DeviceID      // restricts every issued certificate of the device, as its quarantine does
+	RevokeAll     DeviceID      // revokes every certificate of the device that opens something
 	Alerts        []Alert
 	Rollout       *Rollout
 	Members       []Member // upserted

@@ -21,34 +21,6 @@ type Enrollment struct {
 	ExpiresAt     time.Time
 }
 
-// CertificateState says what is known of a certificate.
-type CertificateState string
-
-// The states of a certificate. An intent is written before the CA is asked, so
-// that nothing can be issued that is not recorded.
-const (
-	CertificateIntended CertificateState = "intended"
-	CertificateIssued   CertificateState = "issued"
-	CertificateRevoked  CertificateState = "revoked"
-	CertificateFailed   CertificateState = "failed"    // the CA refused, or was away
-	CertificateInDoubt  CertificateState = "ambiguous" // the CA may have signed; the answer was lost
-)
-
-// Certificate is a device credential, from the intent to its end.
-type Certificate struct {
-	ID        string
-	Device    DeviceID
-	State     CertificateState
-	Reason    string
-	Serial    string // lower-case hexadecimal; empty until issued
-	DER       []byte
-	Key       []byte // SHA-256 of the SPKI
-	CreatedAt time.Time
-	NotBefore time.Time
-	NotAfter  time.Time
-	EndedAt   time.Time // revoked or failed
-}
-
 // Manufacturer is a trusted maker of TPMs: whose EK certificates count.
 type Manufacturer struct {
 	Name    string

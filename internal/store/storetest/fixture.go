@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"troth/internal/fleet"
 	"troth/internal/store"
@@ -38,6 +39,7 @@ func rollout(name, model, version string, state fleet.RolloutState) fleet.Rollou
 func certificate(name string, d fleet.DeviceID) fleet.Certificate {
 	c := fill[fleet.Certificate](9)
 	c.ID, c.Device, c.State, c.Serial, c.EndedAt = name, d, fleet.CertificateIntended, "", epoch
+	c.Authority.ConfirmedAt = time.Time{}
 	return c
 }
 
@@ -57,12 +59,14 @@ func background() []fleet.Change {
 	old := certificate("cert-old", id(1))
 	issued := old
 	issued.State, issued.Serial = fleet.CertificateIssued, "01"
+	ended := certificate("cert-ended", id(2))
+	ended.State, ended.Serial = fleet.CertificateInDoubt, "03"
 	return []fleet.Change{
 		{
-			Devices: []fleet.Device{device(1)}, Certificates: []fleet.Certificate{old},
+			Devices: []fleet.Device{device(1)}, Certificates: []fleet.Certificate{old, certificate("cert-ended", id(2))},
 			Alerts: []fleet.Alert{alert("alert-old", string(id(1)), "silent")}, Tokens: []fleet.Token{spent},
 		},
-		{Certificates: []fleet.Certificate{issued, certificate("cert-new", id(1))}},
+		{Certificates: []fleet.Certificate{issued, certificate("cert-new", id(1)), ended}},
 	}
 }
 
@@ -75,6 +79,8 @@ func wholeChange() fleet.Change {
 	progress.Device = id(1)
 	issued := certificate("cert-new", id(1))
 	issued.State, issued.Serial, issued.EndedAt = fleet.CertificateIssued, "02", epoch
+	confirmed := certificate("cert-ended", id(2))
+	confirmed.Authority.ConfirmedAt = epoch
 	resolved := alert("alert-old", string(id(1)), "silent").Resolve(epoch)
 	resolved.Revision = 1
 	roll := rollout("rollout-1", "model-a", "2.0", fleet.RolloutRunning)
@@ -87,7 +93,8 @@ func wholeChange() fleet.Change {
 	return fleet.Change{
 		Devices: []fleet.Device{device(2), changed}, Posture: &posture, Progress: &progress, Decisions: []fleet.Decision{decision},
 		Blobs: []fleet.Blob{blob("one"), blob("two")}, Certificates: []fleet.Certificate{issued, certificate("cert-next", id(2))},
-		RevokeOthers: &issued, RevokeAll: id(1),
+		Revocations: []fleet.Certificate{confirmed}, RotateKeys: id(1), FirstUse: &issued,
+		RevokeOthers: &issued, Restrict: id(1), RevokeAll: id(1),
 		Alerts:  []fleet.Alert{alert("alert-new", string(id(1)), "silent"), resolved},
 		Rollout: &roll, Members: []fleet.Member{{Rollout: roll.ID, Device: id(1), State: fleet.MemberPending}, {Rollout: roll.ID, Device: id(2), State: fleet.MemberPending}},
 		Manufacturers: []fleet.Manufacturer{fill[fleet.Manufacturer](23)},

@@ -13,17 +13,19 @@ import (
 
 var certificateStates = []fleet.CertificateState{
 	"", fleet.CertificateIntended, fleet.CertificateIssued, fleet.CertificateFailed, fleet.CertificateInDoubt, fleet.CertificateRevoked,
+	fleet.CertificateRestricted,
 }
 
 // certificateIn brings a certificate into a state; "" is none.
 func certificateIn(t *testing.T, s *store.Store, name string, state fleet.CertificateState) {
 	t.Helper()
 	path := map[fleet.CertificateState][]fleet.CertificateState{
-		fleet.CertificateIntended: {fleet.CertificateIntended},
-		fleet.CertificateIssued:   {fleet.CertificateIntended, fleet.CertificateIssued},
-		fleet.CertificateFailed:   {fleet.CertificateIntended, fleet.CertificateFailed},
-		fleet.CertificateInDoubt:  {fleet.CertificateIntended, fleet.CertificateInDoubt},
-		fleet.CertificateRevoked:  {fleet.CertificateIntended, fleet.CertificateIssued, fleet.CertificateRevoked},
+		fleet.CertificateIntended:   {fleet.CertificateIntended},
+		fleet.CertificateIssued:     {fleet.CertificateIntended, fleet.CertificateIssued},
+		fleet.CertificateFailed:     {fleet.CertificateIntended, fleet.CertificateFailed},
+		fleet.CertificateInDoubt:    {fleet.CertificateIntended, fleet.CertificateInDoubt},
+		fleet.CertificateRestricted: {fleet.CertificateIntended, fleet.CertificateRestricted},
+		fleet.CertificateRevoked:    {fleet.CertificateIntended, fleet.CertificateIssued, fleet.CertificateRevoked},
 	}
 	for _, step := range path[state] {
 		c := certificate(name, id(1))
@@ -32,17 +34,38 @@ func certificateIn(t *testing.T, s *store.Store, name string, state fleet.Certif
 	}
 }
 
+// live wants exactly the certificates with the ids, at an instant before or after
+// the end of all of them.
+func live(t *testing.T, s *store.Store, now time.Time, ids ...string) {
+	t.Helper()
+	list, err := s.LiveCertificates(context.Background(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range list {
+		got = append(got, c.ID)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(ids) {
+		t.Errorf("live at %v: %v, want %v", now, got, ids)
+	}
+}
+
 // testCertificates: a certificate moves only forward.
 func testCertificates(t *testing.T, database Database) {
 	allowed := map[[2]fleet.CertificateState]bool{
-		{"", fleet.CertificateIntended}:                       true,
-		{fleet.CertificateIntended, fleet.CertificateIssued}:  true,
-		{fleet.CertificateIntended, fleet.CertificateFailed}:  true,
-		{fleet.CertificateIntended, fleet.CertificateInDoubt}: true,
-		{fleet.CertificateInDoubt, fleet.CertificateIssued}:   true,
-		{fleet.CertificateInDoubt, fleet.CertificateFailed}:   true,
-		{fleet.CertificateIssued, fleet.CertificateRevoked}:   true,
+		{"", fleet.CertificateIntended}:                          true,
+		{fleet.CertificateIntended, fleet.CertificateIssued}:     true,
+		{fleet.CertificateIntended, fleet.CertificateFailed}:     true,
+		{fleet.CertificateIntended, fleet.CertificateInDoubt}:    true,
+		{fleet.CertificateInDoubt, fleet.CertificateIssued}:      true,
+		{fleet.CertificateInDoubt, fleet.CertificateFailed}:      true,
+		{fleet.CertificateIssued, fleet.CertificateRevoked}:      true,
+		{fleet.CertificateIntended, fleet.CertificateRestricted}: true,
+		{fleet.CertificateInDoubt, fleet.CertificateRestricted}:  true,
+		{fleet.CertificateRestricted, fleet.CertificateRevoked}:  true,
 	}
+	t.Run("life", func(t *testing.T) { testCertificateLife(t, database) })
 	s := Open(t, database(t))
 	for _, from := range certificateStates {
 		for _, to := range certificateStates[1:] {
@@ -112,6 +135,70 @@ func testRevocation(t *testing.T, database Database) {
 	same(t, "revoked all", []any{got.State, got.Reason, got.EndedAt}, []any{fleet.CertificateRevoked, "lost", epoch.Add(time.Hour)})
 	same(t, "revoked earlier stays", get[fleet.Certificate](t)(s.Certificate(ctx, "a")), a)
 	same(t, "of another device", state("other"), fleet.CertificateIssued)
+}
+
+// testCertificateLife: what a certificate goes through between its issue and the
+// CA's confirmation that it ended.
+func testCertificateLife(t *testing.T, database Database) {
+	s, ctx := Open(t, database(t)), context.Background()
+	issue := func(name string, d fleet.DeviceID, succeeds bool) fleet.Certificate {
+		c := certificate(name, d)
+		c.RotateKey, c.Succeeds, c.Authority = false, succeeds, fleet.Revocation{}
+		apply(t, s, fleet.Change{Certificates: []fleet.Certificate{c}})
+		c.State, c.Serial, c.EndedAt, c.NotAfter = fleet.CertificateIssued, name, time.Time{}, epoch.Add(24*time.Hour)
+		apply(t, s, fleet.Change{Certificates: []fleet.Certificate{c}})
+		return c
+	}
+	one := func(name string) fleet.Certificate { return get[fleet.Certificate](t)(s.Certificate(ctx, name)) }
+	names := func(list []fleet.Certificate, err error) (out []string) {
+		for _, c := range get[[]fleet.Certificate](t)(list, err) {
+			out = append(out, c.ID)
+		}
+		return out
+	}
+	issue("a", id(1), false)
+	b := issue("b", id(1), true)
+	issue("other", id(2), false)
+
+	apply(t, s, fleet.Change{RotateKeys: id(1)})
+	same(t, "to rotate", []bool{one("a").RotateKey, one("b").RotateKey, one("other").RotateKey}, []bool{true, true, false})
+	same(t, "succeeding", names(s.Succeeding(ctx, b.CreatedAt.Add(time.Microsecond))), []string{"b"})
+	same(t, "succeeding later", len(names(s.Succeeding(ctx, b.CreatedAt))), 0)
+
+	refuse(t, s, fleet.Change{Restrict: id(1)}, "invalid_change")
+	d := device(1)
+	d.LifecycleAt, d.LifecycleReason = epoch.Add(time.Minute), "quarantined"
+	apply(t, s, fleet.Change{Devices: []fleet.Device{d}, Restrict: id(1)})
+	same(t, "restricted", []fleet.CertificateState{one("a").State, one("b").State, one("other").State},
+		[]fleet.CertificateState{fleet.CertificateRestricted, fleet.CertificateRestricted, fleet.CertificateIssued})
+
+	b.EndedAt, b.Reason = epoch.Add(time.Hour), "superseded"
+	apply(t, s, fleet.Change{FirstUse: &b, RevokeOthers: &b})
+	refuse(t, s, fleet.Change{FirstUse: &b, RevokeOthers: &b}, "conflict") // it is used first once
+	same(t, "after the first use", []fleet.CertificateState{one("a").State, one("b").State}, []fleet.CertificateState{fleet.CertificateRevoked, fleet.CertificateRestricted})
+
+	now := epoch.Add(2 * time.Hour)
+	same(t, "to revoke", names(s.ToRevoke(ctx, now, 10)), []string{"a", "b"})
+	same(t, "at most", len(names(s.ToRevoke(ctx, now, 1))), 1)
+	same(t, "longest", get[fleet.Certificate](t)(s.LongestToRevoke(ctx, now)).ID, "b")
+	late := one("b")
+	late.Authority = late.Authority.Failed("away", now)
+	apply(t, s, fleet.Change{Revocations: []fleet.Certificate{late}})
+	same(t, "to revoke now", names(s.ToRevoke(ctx, now, 10)), []string{"a"})
+	same(t, "to revoke later", names(s.ToRevoke(ctx, now.Add(time.Hour), 10)), []string{"a", "b"})
+	late.Authority = late.Authority.Confirmed(now)
+	apply(t, s, fleet.Change{Revocations: []fleet.Certificate{late}})
+	refuse(t, s, fleet.Change{Revocations: []fleet.Certificate{late}}, "conflict")
+	same(t, "when it has ended by itself", len(names(s.ToRevoke(ctx, epoch.Add(25*time.Hour), 10))), 0)
+	a := one("a")
+	a.Authority = a.Authority.Confirmed(now)
+	apply(t, s, fleet.Change{Revocations: []fleet.Certificate{a}})
+	if _, err := s.LongestToRevoke(ctx, now); !errors.Is(err, fleet.ErrNotFound) {
+		t.Errorf("all are confirmed, and yet one waits: %v", err)
+	}
+	other := one("other")
+	other.Authority = other.Authority.Confirmed(now)
+	refuse(t, s, fleet.Change{Revocations: []fleet.Certificate{other}}, "conflict") // it has not ended
 }
 
 // testTokens: a bootstrap token is spent once, and no revocation is undone.

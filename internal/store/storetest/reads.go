@@ -46,6 +46,14 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 	note("Certificates", err)
 	_, err = s.Intents(ctx, epoch)
 	note("Intents", err)
+	_, err = s.LiveCertificates(ctx, epoch)
+	note("LiveCertificates", err)
+	_, err = s.ToRevoke(ctx, epoch, 10)
+	note("ToRevoke", err)
+	_, err = s.LongestToRevoke(ctx, epoch)
+	note("LongestToRevoke", err)
+	_, err = s.Succeeding(ctx, epoch)
+	note("Succeeding", err)
 	_, err = s.Manufacturers(ctx)
 	note("Manufacturers", err)
 	_, err = s.Alert(ctx, "a")
@@ -72,7 +80,7 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 // testReads: each read selects what it says, in the order it says.
 func testReads(t *testing.T, database Database) {
 	t.Run("nothing", func(t *testing.T) {
-		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "HasBlob", "Certificates", "Intents", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events"}
+		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "HasBlob", "Certificates", "Intents", "LiveCertificates", "ToRevoke", "Succeeding", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events"}
 		for name, err := range everyRead(context.Background(), Open(t, database(t))) {
 			if slices.Contains(lists, name) != (err == nil) || (err != nil && !errors.Is(err, fleet.ErrNotFound)) {
 				t.Errorf("%s of an empty store: %v", name, err)

@@ -85,6 +85,15 @@ func testRoundTrip(t *testing.T, database Database) {
 		issued.ID, issued.Device, issued.CreatedAt, issued.State = c.ID, c.Device, c.CreatedAt, fleet.CertificateIssued
 		apply(t, s, fleet.Change{Certificates: []fleet.Certificate{issued}})
 		same(t, "issued", get[fleet.Certificate](t)(s.CertificateBySerial(ctx, issued.Serial)), issued)
+		doubt := certificate("in doubt", id(1))
+		apply(t, s, fleet.Change{Certificates: []fleet.Certificate{doubt}})
+		doubt.State, doubt.Serial, doubt.DER, doubt.Reason = fleet.CertificateInDoubt, "0d", []byte("signed"), "never delivered"
+		apply(t, s, fleet.Change{Certificates: []fleet.Certificate{doubt}})
+		same(t, "in doubt", get[fleet.Certificate](t)(s.Certificate(ctx, doubt.ID)), doubt)
+		doubt.Authority = fleet.Revocation{ConfirmedAt: epoch, Attempts: 3, NextAt: epoch.Add(time.Hour), Problem: "away"}
+		apply(t, s, fleet.Change{Revocations: []fleet.Certificate{doubt}})
+		same(t, "confirmed", get[fleet.Certificate](t)(s.Certificate(ctx, doubt.ID)), doubt)
+		refuse(t, s, fleet.Change{Revocations: []fleet.Certificate{doubt}}, "conflict") // once
 	})
 	t.Run("others", func(t *testing.T) {
 		m, tok, e, en := fill[fleet.Manufacturer](13), fill[fleet.Token](14), fill[fleet.Event](15), fill[fleet.Enrollment](16)

@@ -22,14 +22,18 @@ import (
 	"time"
 )
 
-// VaultServer is a running `vault server -dev`: real Vault, storage in memory,
-// on the loopback interface.
+// VaultServer is a running Vault server on the loopback interface: `vault server
+// -dev` with storage in memory, or one that StartVaultOnDisk started.
 type VaultServer struct {
 	Addr   string // http://127.0.0.1:PORT, or https
 	Token  string // the root token
 	CACert string // with TLS, the file of the root to trust
 	Binary string // the program, for its command line
 
+	dir     string // its working directory
+	args    []string
+	key     string // to unseal with; empty: in the output of -dev
+	audit   string // file of the audit device; empty: none
 	client  *http.Client
 	process *os.Process
 	output  *buffer
@@ -119,7 +123,7 @@ func startVault(t testing.TB, binary string, secure bool) (*VaultServer, error) 
 	}
 	server := &VaultServer{
 		Addr: "http://" + address, Token: randomHex(), Binary: binary,
-		client: &http.Client{Transport: &http.Transport{}}, output: &buffer{}, done: make(chan struct{}),
+		client: &http.Client{Transport: &http.Transport{}}, output: &buffer{},
 	}
 	dir := t.TempDir()
 	args := []string{"server", "-dev", "-dev-no-store-token", "-dev-listen-address=" + address}
@@ -127,31 +131,9 @@ func startVault(t testing.TB, binary string, secure bool) (*VaultServer, error) 
 		server.Addr, server.CACert = "https://"+address, filepath.Join(dir, "vault-ca.pem")
 		args = append(args, "-dev-tls", "-dev-tls-cert-dir="+dir)
 	}
-	command := exec.Command(binary, args...)
-	command.Dir = dir
-	command.Env = []string{
-		"HOME=" + dir, "TMPDIR=" + dir, "PATH=" + os.Getenv("PATH"),
-		"VAULT_DEV_ROOT_TOKEN_ID=" + server.Token,
-	}
-	command.Stdout, command.Stderr = server.output, server.output
-	command.SysProcAttr = dieWithParent()
-
-	started := make(chan error)
-	go func() {
-		// The kernel's parent-death signal goes by thread, so the thread that
-		// starts the server must stay for as long as the server does.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := command.Start()
-		server.process = command.Process
-		started <- err
-		if err == nil {
-			_ = command.Wait() // a killed server has no better answer
-			close(server.done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start Vault: %w", err)
+	server.dir, server.args = dir, args
+	if err := server.run(); err != nil {
+		return nil, err
 	}
 	t.Cleanup(server.Kill)
 	if err := server.waitUnsealed(t.Context()); err != nil {
@@ -159,6 +141,38 @@ func startVault(t testing.TB, binary string, secure bool) (*VaultServer, error) 
 		return nil, err
 	}
 	return server, nil
+}
+
+// run starts the process.
+func (s *VaultServer) run() error {
+	command := exec.Command(s.Binary, s.args...)
+	command.Dir = s.dir
+	command.Env = []string{
+		"HOME=" + s.dir, "TMPDIR=" + s.dir, "PATH=" + os.Getenv("PATH"),
+		"VAULT_DEV_ROOT_TOKEN_ID=" + s.Token, // read by -dev only
+	}
+	command.Stdout, command.Stderr = s.output, s.output
+	command.SysProcAttr = dieWithParent()
+
+	done := make(chan struct{})
+	started := make(chan error)
+	go func() {
+		// The kernel's parent-death signal goes by thread, so the thread that
+		// starts the server must stay for as long as the server does.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := command.Start()
+		started <- err
+		if err == nil {
+			_ = command.Wait() // a killed server has no better answer
+			close(done)
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start Vault: %w", err)
+	}
+	s.process, s.done = command.Process, done
+	return nil
 }
 
 // trustOwn makes the server's own root trusted, once it has written it.
@@ -216,14 +230,17 @@ func (s *VaultServer) Seal(t testing.TB) {
 	}
 }
 
-// Unseal undoes Seal.
+// Unseal undoes Seal, and opens a server on disk that was restarted.
 func (s *VaultServer) Unseal(t testing.TB) {
 	t.Helper()
-	_, after, found := strings.Cut(s.output.String(), "Unseal Key: ")
-	if !found {
-		t.Fatal("unseal Vault: it printed no key")
+	key := s.key
+	if key == "" {
+		_, after, found := strings.Cut(s.output.String(), "Unseal Key: ")
+		if !found {
+			t.Fatal("unseal Vault: it printed no key")
+		}
+		key, _, _ = strings.Cut(after, "\n")
 	}
-	key, _, _ := strings.Cut(after, "\n")
 	if err := s.call(t.Context(), http.MethodPut, "sys/unseal", map[string]string{"key": strings.TrimSpace(key)}, nil); err != nil {
 		t.Fatalf("unseal Vault: %v", err)
 	}

@@ -25,3 +25,18 @@ func TestStartVault(t *testing.T) {
 		t.Error("Vault still listens after the test that started it")
 	}
 }
+
+func TestStartVaultOnDisk(t *testing.T) {
+	server := catest.StartVaultOnDisk(t, t.TempDir())
+	for _, end := range []func(testing.TB){server.Stop, func(testing.TB) { server.Kill() }} {
+		end(t)
+		server.Restart(t)
+		server.Unseal(t)
+		// Its root token is in the storage: another process is the same Vault.
+		server.Seal(t)
+		server.Unseal(t)
+	}
+	if n := server.SignRequests(t); n != 0 {
+		t.Errorf("%d sign requests of nobody", n)
+	}
+}

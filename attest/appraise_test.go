@@ -35,7 +35,7 @@ func TestAppraiseWholeBoot(t *testing.T) {
 		t.Errorf("S-CRTM version: %+v", v)
 	}
 	loaders := r.EventLog.BootLoaders
-	if len(loaders) != 1 || loaders[0].Digests["sha256"] != hex.EncodeToString(hashed("sha256", []byte("boot loader"))) {
+	if len(loaders) != 1 || loaders[0].Digests.Hex("sha256") != hex.EncodeToString(hashed("sha256", []byte("boot loader"))) {
 		t.Errorf("boot loaders: %+v", loaders)
 	}
 	lines := r.EventLog.CommandLines

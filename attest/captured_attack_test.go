@@ -136,7 +136,7 @@ func TestAttack_L1_CapturedEventLogEdited(t *testing.T) {
 				if event.Type == eventlog.NoAction {
 					continue
 				}
-				event.Digests[bank][0] ^= 1
+				event.Digests.In(bank)[0] ^= 1
 				refusedCaptured(t, c, "all", fmt.Sprintf("event %d, %s digest", i, bank), e,
 					attest.CodeEventLogMismatch, attest.CodeEventDataMismatch)
 			}

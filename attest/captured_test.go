@@ -288,15 +288,15 @@ func TestCapturedImages(t *testing.T) {
 			continue
 		}
 		r := attest.Appraise(c.evidence(t, "all"), c.want(t, "all"))
-		var loaded []map[string]string
+		var loaded []eventlog.Digests
 		for _, l := range r.EventLog.BootLoaders {
 			// Debian's GRUB has shim measure the kernel twice.
-			if n := len(loaded); n == 0 || loaded[n-1]["sha256"] != l.Digests["sha256"] {
+			if n := len(loaded); n == 0 || !loaded[n-1].Equal(l.Digests) {
 				loaded = append(loaded, l.Digests)
 			}
 		}
 		if c.Name == "qemu-kernel" {
-			if len(loaded) != 1 || loaded[0]["sha256"] == kernel["sha256"] {
+			if len(loaded) != 1 || loaded[0].Hex("sha256") == kernel["sha256"] {
 				t.Errorf("%s: boot loaders %v, want one that is not the kernel's file", c.Name, loaded)
 			}
 			continue
@@ -306,8 +306,8 @@ func TestCapturedImages(t *testing.T) {
 		}
 		for i, img := range c.Images {
 			for bank, digest := range img.Authenticode {
-				if loaded[i][bank] != digest {
-					t.Errorf("%s: image %d is %s:%s, the file %s has %s", c.Name, i, bank, loaded[i][bank], img.File, digest)
+				if loaded[i].Hex(bank) != digest {
+					t.Errorf("%s: image %d is %s:%s, the file %s has %s", c.Name, i, bank, loaded[i].Hex(bank), img.File, digest)
 				}
 			}
 		}
@@ -346,8 +346,8 @@ func TestCapturedCommandLine(t *testing.T) {
 				measured = []byte(strings.TrimPrefix(c.CommandLine, tc.first))
 			}
 			for _, bank := range banksOf("all") {
-				if digest := hex.EncodeToString(hashed(bank, measured)); got.Digests[bank] != digest {
-					t.Errorf("%s:%s, want %s of %q", bank, got.Digests[bank], digest, measured)
+				if digest := hex.EncodeToString(hashed(bank, measured)); got.Digests.Hex(bank) != digest {
+					t.Errorf("%s:%s, want %s of %q", bank, got.Digests.Hex(bank), digest, measured)
 				}
 			}
 		})

@@ -77,7 +77,7 @@ func (a *appraisal) deriveUserspace(values PCRs) bool {
 	}
 	for _, r := range records {
 		for bank := range values {
-			if value, quoted := values[bank][r.PCR]; quoted && r.Digests[bank] != nil {
+			if value, quoted := values[bank][r.PCR]; quoted && r.Digests.In(bank) != nil {
 				values[bank][r.PCR] = r.Extend(nil, bank, value)
 			}
 		}

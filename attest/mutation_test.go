@@ -3,7 +3,6 @@ package attest_test
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -75,7 +74,7 @@ func lessBoot(b *eventlog.BootFacts, base *attest.EventLogResult) (*eventlog.Boo
 	// What an event was may vanish; that it was measured does not.
 	copied.Other = slices.DeleteFunc(slices.Clone(b.Other), func(o eventlog.Named) bool {
 		return slices.ContainsFunc(append(slices.Clone(base.Boot.Files), eventlog.Named{PCR: 8, Digests: base.CommandLines[0].Digests}),
-			func(n eventlog.Named) bool { return n.PCR == o.PCR && maps.Equal(n.Digests, o.Digests) })
+			func(n eventlog.Named) bool { return n.PCR == o.PCR && n.Digests.Equal(o.Digests) })
 	})
 	if len(copied.Other) == 0 {
 		copied.Other = nil

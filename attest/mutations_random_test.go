@@ -3,7 +3,6 @@ package attest_test
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -75,7 +74,7 @@ func factsOf(r attest.Result) facts {
 	return f
 }
 
-func (f facts) digests(pcr int, digests map[string]string) {
+func (f facts) digests(pcr int, digests eventlog.Digests) {
 	f.measured[pcr] = append(f.measured[pcr], asJSON(digests))
 }
 
@@ -220,12 +219,7 @@ func extensions(t testing.TB, e attest.Evidence) map[string]bool {
 		t.Fatal(err)
 	}
 	for _, event := range log.Events {
-		digests := map[string]string{}
-		for bank, d := range event.Digests {
-			if e.PCRs[bank] != nil {
-				digests[bank] = hex.EncodeToString(d)
-			}
-		}
+		digests := slices.DeleteFunc(slices.Clone(event.Digests), func(d eventlog.BankDigest) bool { return e.PCRs[d.Bank] == nil })
 		out[fmt.Sprintf("%d %s", event.PCR, asJSON(digests))] = true
 	}
 	return out

@@ -148,7 +148,7 @@ func quoteBoot(t *testing.T, d *tpm.TPM, ak tpm.Key, logs attesttest.BootLogs) {
 	image := attesttest.NewImage("edge-100", "1.0.0")
 	digest := sha256.Sum256(image.BootLoader)
 	loaders := r.EventLog.BootLoaders
-	if len(loaders) != 1 || loaders[0].Digests["sha256"] != hex.EncodeToString(digest[:]) || loaders[0].Path != `\EFI\BOOT\BOOTX64.EFI` {
+	if len(loaders) != 1 || loaders[0].Digests.Hex("sha256") != hex.EncodeToString(digest[:]) || loaders[0].Path != `\EFI\BOOT\BOOTX64.EFI` {
 		t.Errorf("boot loaders %+v", loaders)
 	}
 	lines := r.EventLog.CommandLines

@@ -93,7 +93,7 @@ func TestAttestation(t *testing.T) {
 	if !got.EventLog.Replayed || len(got.EventLog.BootLoaders) != 1 || len(got.EventLog.CommandLines) != 1 || !got.EventLog.CommandLines[0].Verified {
 		t.Errorf("event log %+v", got.EventLog)
 	}
-	if digest := fmt.Sprintf("%x", sha256.Sum256(image.BootLoader)); got.EventLog.BootLoaders[0].Digests["sha256"] != digest {
+	if digest := fmt.Sprintf("%x", sha256.Sum256(image.BootLoader)); got.EventLog.BootLoaders[0].Digests.Hex("sha256") != digest {
 		t.Errorf("boot loader %v, want %s", got.EventLog.BootLoaders[0], digest)
 	}
 	if text := got.EventLog.SCRTMVersion; text == nil || text.Text != p.SCRTMVersion || !text.Verified {

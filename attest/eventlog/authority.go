@@ -31,11 +31,11 @@ func (b *factBuilder) authority(e Event) {
 		return
 	}
 	if v.GUID == guidShimLock && (v.Name == "SbatLevel" || v.Name == "SbatLevelRT") {
-		b.boot().SBATLevel = &Text{Text: text(v.Data), Verified: e.Recomputed(b.covered[e.PCR])}
+		b.boot().SBATLevel = &Text{Text: text(v.Data), Verified: b.verified(e)}
 		return
 	}
 	if v.GUID == guidShimLock && len(v.Data) <= 1 { // MokSBState and other flags
-		b.boot().Shim = append(b.boot().Shim, b.named(e, v.Name, e.Recomputed(b.covered[e.PCR])))
+		b.boot().Shim = append(b.boot().Shim, b.named(e, v.Name, b.verified(e)))
 		return
 	}
 	b.boot().Authorities = append(b.boot().Authorities, Authority{Sequence: e.Sequence, GUID: v.GUID,

@@ -47,21 +47,21 @@ type BootFacts struct {
 
 // Named is something measured by its digest under a name.
 type Named struct {
-	PCR      int               `json:"pcr"`
-	Sequence int               `json:"sequence"`
-	Name     string            `json:"name"`
-	Digests  map[string]string `json:"digests"`
+	PCR      int     `json:"pcr"`
+	Sequence int     `json:"sequence"`
+	Name     string  `json:"name"`
+	Digests  Digests `json:"digests"`
 	// Verified: the name itself is measured too. Else it is claimed.
 	Verified bool `json:"verified"`
 }
 
 // Command is one line that GRUB executed.
 type Command struct {
-	Sequence int               `json:"sequence"`
-	Label    string            `json:"label"` // "grub_cmd", "module_cmdline", …: claimed
-	Text     string            `json:"text"`
-	Digests  map[string]string `json:"digests"`
-	Verified bool              `json:"verified"` // of the text
+	Sequence int     `json:"sequence"`
+	Label    string  `json:"label"` // "grub_cmd", "module_cmdline", …: claimed
+	Text     string  `json:"text"`
+	Digests  Digests `json:"digests"`
+	Verified bool    `json:"verified"` // of the text
 }
 
 // ExitBootServices says how firmware ended.
@@ -130,7 +130,7 @@ func (b *factBuilder) bootVariable(e Event) {
 	if err != nil || trailing != 0 || v.GUID != guidGlobal || !strings.HasPrefix(v.Name, "Boot") {
 		return
 	}
-	out := BootVariable{Sequence: e.Sequence, Name: v.Name, Verified: e.Recomputed(b.covered[e.PCR]),
+	out := BootVariable{Sequence: e.Sequence, Name: v.Name, Verified: b.verified(e),
 		NameVerified: e.isDigestOf(e.Data, b.covered[e.PCR])}
 	if v.Name == "BootOrder" {
 		for i := 0; i+1 < len(v.Data); i += 2 {
@@ -195,7 +195,7 @@ func (b *factBuilder) action(e Event) int {
 		if b.actions[i] == nil {
 			b.actions[i] = sum(nil, banks[0], []byte(text))
 		}
-		if bytes.Equal(b.actions[i], e.Digests[banks[0]]) && e.isDigestOf([]byte(text), banks) {
+		if bytes.Equal(b.actions[i], e.Digests.In(banks[0])) && e.isDigestOf([]byte(text), banks) {
 			return i
 		}
 	}

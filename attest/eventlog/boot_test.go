@@ -125,7 +125,7 @@ func TestBootFactsOfFirmware(t *testing.T) {
 	if len(b.OptionROMs) != 1 || b.OptionROMs[0].Device != "Pci(0x3,0x0)/Offset(0x101010101010101,0x101010101010101)" {
 		t.Errorf("option ROMs %+v", b.OptionROMs)
 	}
-	if l := f.BootLoaders; len(l) != 1 || l[0].Path != `\EFI\ubuntu\shimx64.efi` || l[0].Device != diskText+`\EFI\ubuntu\shimx64.efi` || l[0].Digests["sha256"] != hash("shim") {
+	if l := f.BootLoaders; len(l) != 1 || l[0].Path != `\EFI\ubuntu\shimx64.efi` || l[0].Device != diskText+`\EFI\ubuntu\shimx64.efi` || l[0].Digests.Hex("sha256") != hash("shim") {
 		t.Errorf("boot loaders %+v", l)
 	}
 	if g := b.GPT; g == nil || !g.Verified || len(g.Partitions) != 1 || g.Partitions[0].Name != "EFI System" || g.Partitions[0].Last != 4095 {
@@ -165,7 +165,7 @@ func TestAuthoritiesAgainstDB(t *testing.T) {
 	if s := f.Boot.SBATLevel; s == nil || s.Text != "sbat,1,2024010900\nshim,4\n" || !s.Verified {
 		t.Errorf("SBAT level %+v", s)
 	}
-	if s := f.Boot.Shim; len(s) != 2 || s[0].Name != "MokSBState" || !s[0].Verified || s[1].Name != "MokList" || s[1].Verified || s[1].Digests["sha256"] != hash("the list's contents") {
+	if s := f.Boot.Shim; len(s) != 2 || s[0].Name != "MokSBState" || !s[0].Verified || s[1].Name != "MokList" || s[1].Verified || s[1].Digests.Hex("sha256") != hash("the list's contents") {
 		t.Errorf("shim %+v", s)
 	}
 	if s := f.SecureBoot; s.DBXEntries != 2 || s.DBXLatest != strings.Repeat("02", 32) {
@@ -201,7 +201,7 @@ func TestBootFactsOfLoaders(t *testing.T) {
 	named := func(list []eventlog.Named) (out []string) {
 		for _, n := range list {
 			out = append(out, fmt.Sprint(n.PCR, " ", n.Name, " ", n.Verified))
-			if n.Digests["sha256"] == "" {
+			if n.Digests.Hex("sha256") == "" {
 				t.Errorf("no digest: %+v", n)
 			}
 		}
@@ -330,9 +330,9 @@ func TestOlderGRUB(t *testing.T) {
 	}
 }
 
-func digestsOf(measured string) map[string]string {
-	s1 := sha1.Sum([]byte(measured))
-	return map[string]string{"sha1": hex.EncodeToString(s1[:]), "sha256": hash(measured)}
+func digestsOf(measured string) eventlog.Digests {
+	s1, s256 := sha1.Sum([]byte(measured)), sha256.Sum256([]byte(measured))
+	return eventlog.Digests{{Bank: "sha1", Digest: s1[:]}, {Bank: "sha256", Digest: s256[:]}}
 }
 
 // Types are not authenticated: whatever an event is relabelled as, what was

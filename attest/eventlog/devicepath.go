@@ -19,11 +19,15 @@ func DevicePath(path []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return pathText(nodes), nil
+}
+
+func pathText(nodes []pathNode) string {
 	text := make([]string, 0, len(nodes))
 	for _, n := range nodes {
 		text = append(text, n.text())
 	}
-	return strings.Join(text, "/"), nil
+	return strings.Join(text, "/")
 }
 
 type pathNode struct {
@@ -209,6 +213,5 @@ func imagePaths(e Event) (file, device string) {
 			parts = append(parts, utf16Text(n.data))
 		}
 	}
-	device, _ = DevicePath(path)
-	return strings.Join(parts, `\`), device
+	return strings.Join(parts, `\`), pathText(nodes)
 }

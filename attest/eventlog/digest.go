@@ -3,7 +3,6 @@ package eventlog
 import (
 	"bytes"
 	"encoding/binary"
-	"strings"
 )
 
 // Recomputed says whether the event's digests are the hash of its data, or of
@@ -16,6 +15,8 @@ func (e Event) Recomputed(banks []string) bool {
 	}
 	// What is hashed most often comes first, and costs no list.
 	switch e.Type {
+	case IPL:
+		return e.iplRecomputed(banks)
 	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy,
 		EFISPDMDeviceAuthority, Action, EFIAction, EFIVariableAuthority:
 		if e.isDigestOf(e.Data, banks) {
@@ -33,7 +34,7 @@ func (e Event) Recomputed(banks []string) bool {
 func (e Event) isDigestOf(data []byte, banks []string) bool {
 	for _, bank := range banks {
 		var buffer [64]byte
-		digest := e.Digests[bank]
+		digest := e.Digests.In(bank)
 		if len(digest) == 0 || !bytes.Equal(digest, sum(buffer[:0], bank, data)) {
 			return false
 		}
@@ -68,8 +69,6 @@ func preimages(e Event) [][]byte {
 		if v, _, err := parseVariable(e.Data); err == nil {
 			return [][]byte{v.Data, e.Data}
 		}
-	case IPL:
-		return iplPreimages(e.Data)
 	case EventTag:
 		if _, tagged, ok := taggedEvent(e.Data); ok {
 			return [][]byte{e.Data, tagged, bytes.TrimRight(tagged, "\x00")}
@@ -89,28 +88,34 @@ func authorityPreimages(data []byte) [][]byte {
 	return nil
 }
 
-// iplPreimages knows systemd-stub, which hashes the whole text, and GRUB, which
+// iplRecomputed knows systemd-stub, which hashes the whole text, and GRUB, which
 // logs a label with the text and a NUL and hashes the text alone; GRUB of RHEL 8
 // hashes the NUL of a command too.
-func iplPreimages(data []byte) [][]byte {
-	text := bytes.TrimRight(data, "\x00")
-	out := make([][]byte, 0, 4)
-	if _, rest, ok := grubText(string(text)); ok { // the most frequent first
+func (e Event) iplRecomputed(banks []string) bool {
+	text := bytes.TrimRight(e.Data, "\x00")
+	if _, rest, ok := grubText(text); ok { // the most frequent first
 		at := len(text) - len(rest)
-		out = append(out, text[at:], data[at:])
+		if e.isDigestOf(rest, banks) || e.isDigestOf(e.Data[at:], banks) {
+			return true
+		}
 	}
-	return append(out, data, text)
+	return e.isDigestOf(e.Data, banks) || e.isDigestOf(text, banks)
 }
 
 // grubText splits what GRUB logs: "label: text", or "grub_cmd text" and
 // "grub_kernel_cmdline text" before GRUB 2.04 had measurements of its own.
-func grubText(logged string) (label, rest string, ok bool) {
-	for _, old := range []string{"grub_cmd", "grub_kernel_cmdline"} {
-		if rest, ok = strings.CutPrefix(logged, old+" "); ok {
-			return old, rest, true
+func grubText[T string | []byte](logged T) (label, rest T, ok bool) {
+	for _, old := range [...]string{"grub_cmd ", "grub_kernel_cmdline "} {
+		if len(logged) >= len(old) && string(logged[:len(old)]) == old {
+			return logged[:len(old)-1], logged[len(old):], true
 		}
 	}
-	return strings.Cut(logged, ": ")
+	for at := 0; at+1 < len(logged); at++ {
+		if logged[at] == ':' && logged[at+1] == ' ' {
+			return logged[:at], logged[at+2:], true
+		}
+	}
+	return logged, rest, false
 }
 
 // isKernelCommandLine says whether it is the label that GRUB gives one.

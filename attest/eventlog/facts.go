@@ -2,7 +2,7 @@ package eventlog
 
 import (
 	"bytes"
-	"encoding/hex"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -42,9 +42,9 @@ type SecureBoot struct {
 
 // Image is an EFI image or boot code measured into PCR 4.
 type Image struct {
-	Sequence int               `json:"sequence"`
-	Type     EventType         `json:"type"`
-	Digests  map[string]string `json:"digests"` // bank to lower-case hex
+	Sequence int       `json:"sequence"`
+	Type     EventType `json:"type"`
+	Digests  Digests   `json:"digests"`
 	// Path is the file path of the image's device path, as claimed.
 	Path string `json:"path,omitempty"`
 	// Device is the whole device path as text, as claimed (see DevicePath).
@@ -55,11 +55,11 @@ type Image struct {
 // The stub logs only a label, then Text is empty and Digests is the hash of the
 // UTF-16LE load options.
 type CommandLine struct {
-	PCR      int               `json:"pcr"`
-	Sequence int               `json:"sequence"`
-	Text     string            `json:"text,omitempty"`
-	Digests  map[string]string `json:"digests"`
-	Verified bool              `json:"verified"`
+	PCR      int     `json:"pcr"`
+	Sequence int     `json:"sequence"`
+	Text     string  `json:"text,omitempty"`
+	Digests  Digests `json:"digests"`
+	Verified bool    `json:"verified"`
 }
 
 // Text is a measured text.
@@ -105,6 +105,7 @@ func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
 
 type factBuilder struct {
 	covered        *table
+	shelf          shelf
 	facts          *Facts
 	secureBoot     SecureBoot
 	secureBootSeen bool
@@ -115,9 +116,9 @@ type factBuilder struct {
 func (b *factBuilder) event(e Event) {
 	switch {
 	case e.Type == SCRTMVersion && e.PCR == 0:
-		b.facts.SCRTMVersion = &Text{Text: text(e.Data), Verified: e.Recomputed(b.covered[e.PCR])}
+		b.facts.SCRTMVersion = &Text{Text: text(e.Data), Verified: b.verified(e)}
 	case e.PCR == 4 && e.Type != Separator && !mustRecompute(e.Type):
-		if !e.Recomputed(b.covered[e.PCR]) || e.Type == EFIBootServicesApplication {
+		if !b.verified(e) || e.Type == EFIBootServicesApplication {
 			b.facts.BootLoaders = append(b.facts.BootLoaders, b.image(e))
 		}
 	case e.PCR == 2:
@@ -133,11 +134,17 @@ func (b *factBuilder) event(e Event) {
 	}
 }
 
-func (b *factBuilder) digests(e Event) map[string]string {
-	out := make(map[string]string, len(b.covered[e.PCR]))
-	for _, bank := range b.covered[e.PCR] {
-		if d := e.Digests[bank]; d != nil {
-			out[bank] = hex.EncodeToString(d)
+// verified says whether the event's data is what was measured, as Recomputed. What
+// mustRecompute lists is: check has looked, and its PCR would yield nothing.
+func (b *factBuilder) verified(e Event) bool {
+	return mustRecompute(e.Type) || e.Recomputed(b.covered[e.PCR])
+}
+
+func (b *factBuilder) digests(e Event) Digests {
+	out := b.shelf.list(len(b.covered[e.PCR]))
+	for _, d := range e.Digests {
+		if slices.Contains(b.covered[e.PCR], d.Bank) {
+			out = append(out, BankDigest{d.Bank, b.shelf.copied(d.Digest)})
 		}
 	}
 	return out
@@ -158,7 +165,8 @@ func (b *factBuilder) pcr5(e Event) {
 // loadOptionsLabel is what the kernel's EFI stub logs in place of the text.
 const loadOptionsLabel = "LOADED_IMAGE::LoadOptions"
 
-func (b *factBuilder) commandLine(e Event) {
+// commandLine reads one, of an IPL event with its text.
+func (b *factBuilder) commandLine(e Event, ipl string) {
 	shown := ""
 	switch e.Type {
 	case EventTag:
@@ -170,12 +178,12 @@ func (b *factBuilder) commandLine(e Event) {
 			shown = t
 		}
 	case IPL:
-		label, rest, labelled := grubText(text(e.Data))
+		label, rest, labelled := grubText(ipl)
 		switch {
 		case labelled && e.PCR == 8 && isKernelCommandLine(label):
 			shown = rest
-		case e.PCR == 12 && e.Recomputed(b.covered[e.PCR]): // systemd-stub: the text itself
-			shown = text(e.Data)
+		case e.PCR == 12 && b.verified(e): // systemd-stub: the text itself
+			shown = ipl
 		default:
 			return
 		}
@@ -183,7 +191,7 @@ func (b *factBuilder) commandLine(e Event) {
 		return
 	}
 	b.facts.CommandLines = append(b.facts.CommandLines, CommandLine{PCR: e.PCR, Sequence: e.Sequence, Text: shown,
-		Digests: b.digests(e), Verified: e.Recomputed(b.covered[e.PCR])})
+		Digests: b.digests(e), Verified: b.verified(e)})
 }
 
 // text decodes UTF-16LE where the bytes can only be that, else UTF-8, without

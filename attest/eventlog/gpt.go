@@ -24,7 +24,7 @@ func (b *factBuilder) gpt(e Event) {
 	if err != nil {
 		return
 	}
-	table.Verified = e.Recomputed(b.covered[e.PCR])
+	table.Verified = b.verified(e)
 	b.boot().GPT = &table
 }
 

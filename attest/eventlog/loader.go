@@ -32,12 +32,14 @@ func (b *factBuilder) loader(e Event) {
 			b.other(e)
 		}
 	}()
-	b.commandLine(e)
 	switch e.Type {
 	case EventTag:
+		b.commandLine(e, "")
 		b.tagged(e)
 	case IPL:
-		b.ipl(e)
+		t := text(e.Data)
+		b.commandLine(e, t)
+		b.ipl(e, t)
 	}
 }
 
@@ -68,21 +70,20 @@ func (b *factBuilder) tagged(e Event) {
 	}
 }
 
-func (b *factBuilder) ipl(e Event) {
-	t := text(e.Data)
+func (b *factBuilder) ipl(e Event, t string) {
 	switch e.PCR {
 	case 8:
 		label, rest, labelled := grubText(t)
 		if labelled && !isKernelCommandLine(label) {
 			b.boot().Commands = append(b.boot().Commands, Command{Sequence: e.Sequence, Label: label, Text: rest, Digests: b.digests(e),
-				Verified: e.Recomputed(b.covered[e.PCR])})
+				Verified: b.verified(e)})
 		}
 	case 9:
 		b.boot().Files = append(b.boot().Files, b.named(e, t, false))
 	case 11:
 		b.section(e, t)
 	case 12, 13:
-		if !e.Recomputed(b.covered[e.PCR]) {
+		if !b.verified(e) {
 			b.boot().Configuration = append(b.boot().Configuration, b.named(e, t, false))
 		}
 	case 14:

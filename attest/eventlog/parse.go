@@ -16,15 +16,17 @@ const (
 	maxAlgorithms = 16      // digest algorithms in one Spec ID event
 )
 
+const usualEvent = 256 // bytes of an event in real logs, or more
+
 const specIDSize = 16 // bytes of a Spec ID signature, with its NUL
 
 // Event is one entry of the log. Data and Digests alias the parsed bytes.
 type Event struct {
 	PCR  int
 	Type EventType
-	// Digests maps a bank ("sha1", "sha256", "sha384", "sha512") to the digest
-	// that was extended. Algorithms this package does not know are left out.
-	Digests map[string][]byte
+	// Digests are those that were extended. Algorithms this package does not know
+	// are left out.
+	Digests Digests
 	Data    []byte
 	// Sequence counts from 0, which is the Spec ID event where there is one.
 	Sequence int
@@ -69,11 +71,12 @@ func Parse(log []byte) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse event log: event 0: %w", err)
 	}
-	l := &Log{Events: []Event{first}, Legacy: true, Banks: []string{"sha1"}}
+	l := &Log{Events: append(make([]Event, 0, 1+len(log)/usualEvent), first), Legacy: true, Banks: []string{"sha1"}}
 	algorithms, err := l.readSpecID(first)
 	if err != nil {
 		return nil, fmt.Errorf("parse event log: Spec ID event: %w", err)
 	}
+	digests := newShelf(len(l.Banks) * cap(l.Events))
 	for n := 1; r.len() > 0; n++ {
 		if n >= MaxEvents {
 			return nil, fmt.Errorf("parse event log: more than %d events", MaxEvents)
@@ -82,7 +85,7 @@ func Parse(log []byte) (*Log, error) {
 		if l.Legacy {
 			e, err = parseLegacyEvent(r)
 		} else {
-			e, err = parseAgileEvent(r, algorithms)
+			e, err = parseAgileEvent(r, algorithms, digests)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("parse event log: event %d: %w", n, err)
@@ -104,17 +107,17 @@ func parseLegacyEvent(r *reader) (Event, error) {
 	if r.err != nil {
 		return Event{}, r.err
 	}
-	return newEvent(pcr, typ, map[string][]byte{"sha1": digest}, data)
+	return newEvent(pcr, typ, Digests{{"sha1", digest}}, data)
 }
 
 // parseAgileEvent reads TCG_PCR_EVENT2 (PFP section 10.2.2).
-func parseAgileEvent(r *reader, algorithms []algorithm) (Event, error) {
+func parseAgileEvent(r *reader, algorithms []algorithm, s *shelf) (Event, error) {
 	pcr, typ := r.u32(), EventType(r.u32())
 	count := r.u32()
 	if r.err == nil && count > uint32(len(algorithms)) {
 		return Event{}, fmt.Errorf("%d digests, the Spec ID event announces %d", count, len(algorithms))
 	}
-	digests := make(map[string][]byte, len(algorithms))
+	digests := s.list(len(algorithms))
 	var seen uint32 // a bit for each announced algorithm
 	for i := uint32(0); i < count && r.err == nil; i++ {
 		id := r.u16()
@@ -128,7 +131,7 @@ func parseAgileEvent(r *reader, algorithms []algorithm) (Event, error) {
 		seen |= 1 << at
 		digest := r.take(algorithms[at].size)
 		if bank := algorithms[at].bank; bank != "" {
-			digests[bank] = digest
+			digests = append(digests, BankDigest{bank, digest})
 		}
 	}
 	data := r.take(int64ToInt(r.u32()))
@@ -142,7 +145,7 @@ func parseAgileEvent(r *reader, algorithms []algorithm) (Event, error) {
 	return newEvent(pcr, typ, digests, data)
 }
 
-func newEvent(pcr uint32, typ EventType, digests map[string][]byte, data []byte) (Event, error) {
+func newEvent(pcr uint32, typ EventType, digests Digests, data []byte) (Event, error) {
 	if pcr > MaxPCR {
 		// EV_NO_ACTION may name PCR 0xffffffff (PFP section 10.4.5).
 		if typ != NoAction {

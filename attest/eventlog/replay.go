@@ -32,7 +32,7 @@ func (l *Log) replayBank(bank string) map[int][]byte {
 			value = l.Initial(bank, e.PCR)
 			values[e.PCR] = value
 		}
-		sum(value[:0], bank, append(append(buffer[:0], value...), e.Digests[bank]...))
+		sum(value[:0], bank, append(append(buffer[:0], value...), e.Digests.In(bank)...))
 	}
 	pcrs := make(map[int][]byte, len(values))
 	for pcr, value := range values {

@@ -22,7 +22,7 @@ func (l *Log) readSpecID(first Event) ([]algorithm, error) {
 	if len(first.Data) < specIDSize || first.Data[specIDSize-1] != 0 {
 		return nil, errors.New("malformed signature")
 	}
-	if first.PCR != 0 || !isZero(first.Digests["sha1"]) {
+	if first.PCR != 0 || !isZero(first.Digests.In("sha1")) {
 		return nil, errors.New("not in PCR 0 with a zero digest")
 	}
 	r := &reader{b: first.Data[specIDSize:]}

@@ -19,8 +19,8 @@ const (
 type UserspaceRecord struct {
 	Sequence int // of all records in the file, from 0
 	PCR      int
-	// Digests maps a bank to the digest that was extended, as Event.Digests.
-	Digests map[string][]byte
+	// Digests are those that were extended, as Event.Digests.
+	Digests Digests
 	// Type is systemd's event type: "phase", "filesystem", "machine-id",
 	// "volume-key", …; empty where systemd knew none.
 	Type string
@@ -82,17 +82,17 @@ func parseUserspaceRecord(text []byte) (UserspaceRecord, bool, error) {
 	if raw.PCR == nil {
 		return UserspaceRecord{}, false, nil
 	}
-	out := UserspaceRecord{PCR: *raw.PCR, Digests: map[string][]byte{}}
+	out := UserspaceRecord{PCR: *raw.PCR}
 	for _, d := range raw.Digests {
 		h, known := HashOf(d.Algorithm)
 		if !known {
 			continue
 		}
 		digest, err := hex.DecodeString(d.Digest)
-		if err != nil || len(digest) != h.Size() || out.Digests[d.Algorithm] != nil {
+		if err != nil || len(digest) != h.Size() || out.Digests.In(d.Algorithm) != nil {
 			return UserspaceRecord{}, false, fmt.Errorf("digest of bank %s is malformed or repeated", d.Algorithm)
 		}
-		out.Digests[d.Algorithm] = digest
+		out.Digests = append(out.Digests, BankDigest{d.Algorithm, digest})
 	}
 	if len(out.Digests) == 0 {
 		return UserspaceRecord{}, false, errors.New("no digest of a bank that is known")
@@ -143,7 +143,7 @@ func (r UserspaceRecord) MayBeSecret() bool { return r.PCR == 15 }
 // digest for the bank.
 func (r UserspaceRecord) Extend(dst []byte, bank string, value []byte) []byte {
 	h, ok := HashOf(bank)
-	digest := r.Digests[bank]
+	digest := r.Digests.In(bank)
 	if !ok || digest == nil {
 		return nil
 	}

@@ -54,6 +54,14 @@ func formatGUID(b []byte) string {
 	hex.Encode(out[19:], ordered[8:10])
 	hex.Encode(out[24:], ordered[10:])
 	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	switch string(out[:]) { // those of most variables need no copy
+	case guidGlobal:
+		return guidGlobal
+	case guidImageSecurity:
+		return guidImageSecurity
+	case guidShimLock:
+		return guidShimLock
+	}
 	return string(out[:])
 }
 

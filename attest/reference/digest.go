@@ -33,9 +33,9 @@ func HashAll(parts ...[]byte) Digests {
 	return m.sum()
 }
 
-func (d Digests) equal(other map[string][]byte) bool {
+func (d Digests) equal(other eventlog.Digests) bool {
 	for _, bank := range Banks() {
-		if theirs, ok := other[bank]; ok && bytes.Equal(d[bank], theirs) {
+		if theirs := other.In(bank); theirs != nil && bytes.Equal(d[bank], theirs) {
 			return true
 		}
 	}

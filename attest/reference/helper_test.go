@@ -68,7 +68,7 @@ func (b boot) event(t testing.TB, pcr, n int) reference.Digests {
 			continue
 		}
 		if n == 0 {
-			return reference.Digests{"sha256": e.Digests["sha256"], "sha384": e.Digests["sha384"]}
+			return reference.Digests{"sha256": e.Digests.In("sha256"), "sha384": e.Digests.In("sha384")}
 		}
 		n--
 	}

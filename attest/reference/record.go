@@ -71,7 +71,7 @@ func keptEvents(log *eventlog.Log, bank string) []Event {
 	images := imageNames(log)
 	for _, e := range log.Events {
 		if e.Type != eventlog.NoAction {
-			out = append(out, Event{PCR: e.PCR, Type: e.Type.String(), Digest: e.Digests[bank], What: describe(e, images), From: Kept})
+			out = append(out, Event{PCR: e.PCR, Type: e.Type.String(), Digest: e.Digests.In(bank), What: describe(e, images), From: Kept})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Event) int { return a.PCR - b.PCR })

@@ -80,7 +80,7 @@ func (t *template) reasons() string {
 func keptStep(e eventlog.Event, images map[int]string) Step {
 	digests := Digests{}
 	for _, bank := range Banks() {
-		if d, ok := e.Digests[bank]; ok {
+		if d := e.Digests.In(bank); d != nil {
 			digests[bank] = d
 		}
 	}
@@ -155,7 +155,7 @@ func (t *template) bootLoaders() {
 func (t *template) role(role Role, apps []eventlog.Event) []eventlog.Event {
 	i, given := t.release.Images[role]
 	n := 1
-	for role == Kernel && n < len(apps) && sameDigests(apps[n], apps[0]) {
+	for role == Kernel && n < len(apps) && apps[n].Digests.Equal(apps[0].Digests) {
 		n++
 	}
 	if given {
@@ -182,15 +182,6 @@ func (t *template) inner(e eventlog.Event, i Image) {
 		return
 	}
 	t.puts[e.Sequence] = []Step{innerStep(i)}
-}
-
-func sameDigests(a, b eventlog.Event) bool {
-	for bank, d := range a.Digests {
-		if !bytes.Equal(d, b.Digests[bank]) {
-			return false
-		}
-	}
-	return true
 }
 
 // unified replaces PCR 11 as a whole: sections come and go with a release.

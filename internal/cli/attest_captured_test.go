@@ -70,7 +70,7 @@ func legacyLog(t *testing.T, agile []byte) []byte {
 	le := binary.LittleEndian
 	for _, e := range log.Events[1:] {
 		out = le.AppendUint32(le.AppendUint32(out, uint32(e.PCR)), uint32(e.Type))
-		out = append(append(out, e.Digests["sha1"]...), le.AppendUint32(nil, uint32(len(e.Data)))...)
+		out = append(append(out, e.Digests.In("sha1")...), le.AppendUint32(nil, uint32(len(e.Data)))...)
 		out = append(out, e.Data...)
 	}
 	return out

@@ -33,10 +33,10 @@ type eventLogAnswer struct {
 type pcrValues map[int]string
 
 type eventLine struct {
-	Sequence int               `json:"sequence"`
-	PCR      int               `json:"pcr"`
-	Type     string            `json:"type"`
-	Digests  map[string]string `json:"digests"`
+	Sequence int              `json:"sequence"`
+	PCR      int              `json:"pcr"`
+	Type     string           `json:"type"`
+	Digests  eventlog.Digests `json:"digests"`
 	// Recomputed: the digests are the hash of the data beside them.
 	Recomputed bool `json:"recomputed"`
 	// Says is what the data tells, for people.
@@ -93,12 +93,9 @@ func readEventLog(log *eventlog.Log, data bool) eventLogAnswer {
 	}
 	for _, e := range log.Events {
 		line := eventLine{
-			Sequence: e.Sequence, PCR: e.PCR, Type: e.Type.String(), Digests: map[string]string{},
-			Recomputed: e.Recomputed(slices.Sorted(maps.Keys(e.Digests))), Says: e.Describe(), Length: len(e.Data),
+			Sequence: e.Sequence, PCR: e.PCR, Type: e.Type.String(), Digests: e.Digests,
+			Recomputed: e.Recomputed(e.Digests.Banks()), Says: e.Describe(), Length: len(e.Data),
 			measures: e.Type != eventlog.NoAction,
-		}
-		for bank, digest := range e.Digests {
-			line.Digests[bank] = hex.EncodeToString(digest)
 		}
 		if data {
 			line.Data = hex.EncodeToString(e.Data)
@@ -250,9 +247,9 @@ func drawPCRs(p *page, pcrs map[string]pcrValues) {
 }
 
 // strongest is one digest of several, with its bank.
-func strongest(digests map[string]string) string {
+func strongest(digests eventlog.Digests) string {
 	for _, bank := range []string{"sha256", "sha384", "sha512", "sha1"} {
-		if d, ok := digests[bank]; ok {
+		if d := digests.Hex(bank); d != "" {
 			return fmt.Sprintf("%s:%s", bank, d)
 		}
 	}

@@ -88,7 +88,7 @@ func (b *bootBuilder) images(loaders []eventlog.Image, secureBoot *attest.Secure
 	b.in.OptionROMs = convert(b, "option_roms", facts.OptionROMs, image)
 	var measured []measurement
 	for _, i := range facts.OptionROMs {
-		measured = append(measured, measurement{i.Sequence, i.Digests[Bank]})
+		measured = append(measured, measurement{i.Sequence, i.Digests.Hex(Bank)})
 	}
 	b.complete("option_roms", b.accounts(2, measured, true))
 }
@@ -124,7 +124,7 @@ func (b *bootBuilder) commandLines(lines []eventlog.CommandLine, facts *eventlog
 		digest := hex.EncodeToString(sum[:])
 		if strings.HasPrefix(c.Text, "/") || strings.HasPrefix(c.Text, "(") {
 			all = append(all, eventlog.CommandLine{
-				PCR: 8, Sequence: c.Sequence, Text: c.Text, Digests: map[string]string{Bank: digest}, Verified: c.Verified,
+				PCR: 8, Sequence: c.Sequence, Text: c.Text, Digests: eventlog.Digests{{Bank: Bank, Digest: sum[:]}}, Verified: c.Verified,
 			})
 		}
 		grub = append(grub, measurement{c.Sequence, digest})
@@ -132,21 +132,21 @@ func (b *bootBuilder) commandLines(lines []eventlog.CommandLine, facts *eventlog
 	for _, c := range lines {
 		switch c.PCR {
 		case 8:
-			grub = append(grub, measurement{c.Sequence, c.Digests[Bank]})
+			grub = append(grub, measurement{c.Sequence, c.Digests.Hex(Bank)})
 		case 12:
-			stub = append(stub, measurement{c.Sequence, c.Digests[Bank]})
+			stub = append(stub, measurement{c.Sequence, c.Digests.Hex(Bank)})
 		}
 	}
 	for _, c := range facts.Configuration {
 		if c.PCR == 12 {
-			stub = append(stub, measurement{c.Sequence, c.Digests[Bank]})
+			stub = append(stub, measurement{c.Sequence, c.Digests.Hex(Bank)})
 		}
 	}
 	slices.SortFunc(all, func(a, b eventlog.CommandLine) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	whole := true
 	b.in.CommandLines = convert(b, "command_lines", all, func(c eventlog.CommandLine) policy.CommandLineInput {
 		whole = whole && len(c.Text) <= maxText
-		return policy.CommandLineInput{PCR: c.PCR, Text: short(c.Text, maxText), Digest: c.Digests[Bank], Verified: c.Verified}
+		return policy.CommandLineInput{PCR: c.PCR, Text: short(c.Text, maxText), Digest: c.Digests.Hex(Bank), Verified: c.Verified}
 	})
 	if !whole {
 		b.in.Cut = append(b.in.Cut, "command_lines")
@@ -159,7 +159,7 @@ func (b *bootBuilder) shim(variables []eventlog.Named) {
 	var measured []measurement
 	for _, v := range variables {
 		if v.PCR == 14 {
-			measured = append(measured, measurement{v.Sequence, v.Digests[Bank]})
+			measured = append(measured, measurement{v.Sequence, v.Digests.Hex(Bank)})
 		}
 	}
 	b.complete("shim", b.accounts(14, measured, false))
@@ -211,11 +211,11 @@ func replay(digests [][]byte) []byte {
 }
 
 func image(i eventlog.Image) policy.ImageInput {
-	return policy.ImageInput{Digest: i.Digests[Bank], Path: short(i.Path, maxName), Device: short(i.Device, maxName)}
+	return policy.ImageInput{Digest: i.Digests.Hex(Bank), Path: short(i.Path, maxName), Device: short(i.Device, maxName)}
 }
 
 func named(n eventlog.Named) policy.NamedInput {
-	return policy.NamedInput{PCR: n.PCR, Name: short(n.Name, maxName), Digest: n.Digests[Bank], Verified: n.Verified}
+	return policy.NamedInput{PCR: n.PCR, Name: short(n.Name, maxName), Digest: n.Digests.Hex(Bank), Verified: n.Verified}
 }
 
 func bootVariable(v eventlog.BootVariable) policy.BootVariable {

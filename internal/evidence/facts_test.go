@@ -139,7 +139,7 @@ func TestAttack_L1_RelabelledCommandLine(t *testing.T) {
 }
 
 func TestAttack_L1_HiddenMeasurements(t *testing.T) {
-	digest := strings.Repeat("ab", 32)
+	digest := bytes.Repeat([]byte{0xab}, 32)
 	for name, c := range map[string]struct {
 		list   string
 		change func(*attest.Result)
@@ -148,7 +148,7 @@ func TestAttack_L1_HiddenMeasurements(t *testing.T) {
 			r.PCRs["sha256"][2] = bytes.Repeat([]byte{7}, 32)
 		}},
 		"option ROM that was not measured": {"option_roms", func(r *attest.Result) {
-			r.EventLog.Boot.OptionROMs = []eventlog.Image{{Sequence: 1, Digests: map[string]string{"sha256": digest}}}
+			r.EventLog.Boot.OptionROMs = []eventlog.Image{{Sequence: 1, Digests: eventlog.Digests{{Bank: "sha256", Digest: digest}}}}
 		}},
 		"PCR 2 not quoted":   {"option_roms", func(r *attest.Result) { delete(r.PCRs["sha256"], 2) }},
 		"MokList left out":   {"shim", func(r *attest.Result) { r.EventLog.Boot.Shim = r.EventLog.Boot.Shim[1:] }},
@@ -174,7 +174,7 @@ func TestOptionROMsAreAccountedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.PCRs["sha256"][2] = extend(extend(make([]byte, 32), digest), separator)
-	r.EventLog.Boot.OptionROMs = []eventlog.Image{{Sequence: 1, Digests: map[string]string{"sha256": hex.EncodeToString(digest)}}}
+	r.EventLog.Boot.OptionROMs = []eventlog.Image{{Sequence: 1, Digests: eventlog.Digests{{Bank: "sha256", Digest: digest}}}}
 	in := evidence.Attestation(r)
 	if !slices.Contains(in.Boot.Complete, "option_roms") || len(in.Boot.OptionROMs) != 1 {
 		t.Errorf("complete %v, %+v", in.Boot.Complete, in.Boot.OptionROMs)
@@ -215,7 +215,7 @@ func TestFactsAreBounded(t *testing.T) {
 	long := strings.Repeat("é", 1<<16)
 	boot := r.EventLog.Boot
 	for i := range 5000 {
-		boot.Shim = append(boot.Shim, eventlog.Named{PCR: 14, Name: long, Digests: map[string]string{"sha256": "00"}})
+		boot.Shim = append(boot.Shim, eventlog.Named{PCR: 14, Name: long, Digests: eventlog.Digests{{Bank: "sha256", Digest: []byte{0}}}})
 		boot.Variables = append(boot.Variables, eventlog.BootVariable{Name: long, Description: long, Device: long, Order: make([]uint16, 5000)})
 		boot.Authorities = append(boot.Authorities, eventlog.Authority{Variable: long})
 		boot.Sections = append(boot.Sections, eventlog.Named{Name: long})

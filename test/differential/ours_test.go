@@ -86,7 +86,7 @@ func oursOfBoot(o opinion, facts eventlog.Facts, bank string) {
 	var images, lines []string
 	for _, i := range facts.BootLoaders {
 		if i.Type == eventlog.EFIBootServicesApplication {
-			images = append(images, i.Digests[bank])
+			images = append(images, i.Digests.Hex(bank))
 		}
 	}
 	for _, c := range facts.CommandLines {
@@ -98,7 +98,7 @@ func oursOfBoot(o opinion, facts eventlog.Facts, bank string) {
 	var files, commands []string
 	if facts.Boot != nil {
 		for _, f := range facts.Boot.Files {
-			files = append(files, f.Digests[bank])
+			files = append(files, f.Digests.Hex(bank))
 		}
 		for _, c := range facts.Boot.Commands {
 			if c.Verified {

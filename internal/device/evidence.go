@@ -28,9 +28,9 @@ type Evidence struct {
 }
 
 // Evidence finds the latest evidence of a device. Evidence is kept where it changed
-// something, and once a day: where a later check-in showed other PCR values, or
-// did not hold, what is kept says nothing of the device as it is, and that is an
-// error of kind Conflict.
+// an outcome or shows another boot, and once a day: where a later check-in showed
+// other PCR values all the same, or did not hold, what is kept says nothing of the
+// device as it is, and that is an error of kind Conflict.
 func (s *Service) Evidence(ctx context.Context, key string) (Evidence, error) {
 	d, err := s.Resolve(ctx, key)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Service) stillHolds(ctx context.Context, p fleet.Posture, e Evidence) e
 			continue
 		}
 		return fleet.Errorf(fleet.Conflict, "evidence_outdated",
-			"the evidence of %s is the latest that is kept, and the device shows other PCR values since: it is kept again a day after at the latest, or when a control changes", e.At.UTC().Format(time.RFC3339))
+			"the evidence of %s is the latest that is kept, and the device shows other PCR values since: its next check-in is kept", e.At.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

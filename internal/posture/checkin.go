@@ -132,7 +132,7 @@ func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture,
 		return fleet.Device{}, err
 	}
 	news := !previous.SameOutcomes(o.posture)
-	kept, err := s.kept(ctx, previous, news, now)
+	kept, err := s.kept(ctx, previous, o, news, now)
 	if err != nil {
 		return fleet.Device{}, err
 	}
@@ -162,9 +162,10 @@ func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture,
 const keepEvery = 24 * time.Hour
 
 // kept reports whether the decision and the evidence that are stored already
-// stand for this check-in too: it says nothing new, and they are not old.
-// Otherwise every check-in of every device would be kept for ever.
-func (s *Service) kept(ctx context.Context, previous fleet.Posture, news bool, now time.Time) (bool, error) {
+// stand for this check-in too: it says nothing new, the device shows the boot
+// that they show, and they are not old. Otherwise every check-in of every device
+// would be kept for ever.
+func (s *Service) kept(ctx context.Context, previous fleet.Posture, o outcome, news bool, now time.Time) (bool, error) {
 	if news {
 		return false, nil
 	}
@@ -172,7 +173,17 @@ func (s *Service) kept(ctx context.Context, previous fleet.Posture, news bool, n
 	if fleet.IsKind(err, fleet.NotFound) {
 		return false, nil
 	}
-	return now.Sub(last.At) < keepEvery, err
+	if err != nil || now.Sub(last.At) >= keepEvery {
+		return false, err
+	}
+	document, err := s.Store.Blob(ctx, previous.Evidence)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return evidence.Stands(document, o.document)
 }
 
 // propose hands on the rollouts that policy wants. It follows the write: a

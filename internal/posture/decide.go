@@ -19,6 +19,7 @@ type outcome struct {
 	decisions []fleet.Decision
 	progress  *fleet.Progress // nil: as before
 	logs      []fleet.Blob    // that came with the evidence, and pieces of them
+	document  []byte          // the evidence, first of the grounds
 	grounds   []fleet.Blob    // evidence and inputs, which the decisions name
 	events    []fleet.Event
 	proposals []proposal
@@ -54,7 +55,7 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 	}
 	o := outcome{
 		posture: p, device: s.appraised(d, p, a, firmware, now),
-		progress: a.Progress, logs: slices.Concat(a.Logs, a.Pieces), grounds: []fleet.Blob{a.Document},
+		progress: a.Progress, logs: slices.Concat(a.Logs, a.Pieces), document: a.Document.Content, grounds: []fleet.Blob{a.Document},
 	}
 	if o.posture.Decision, err = o.keep("posture", in, decision); err != nil {
 		return outcome{}, err

@@ -54,6 +54,9 @@ func (r *rig) continued(from int, ahead ...byte) (posture.Answer, error) {
 	})
 }
 
+// keptFor is how long evidence stands for later check-ins that say the same.
+const keptFor = 24 * time.Hour
+
 func (r *rig) mustContinue(from int, ahead ...byte) posture.Answer {
 	r.t.Helper()
 	a, err := r.continued(from, ahead...)
@@ -156,12 +159,14 @@ func TestAheadOfTheQuote(t *testing.T) {
 	r.measure("covered")
 	quoted := r.entries()
 	late := lateLine("/opt/late", "late")
+	r.clock = r.clock.Add(keptFor)
 	a = r.mustContinue(a.IMAEntries, late...)
 	if a.IMAEntries != quoted {
 		t.Fatalf("%d entries are counted, %d quoted", a.IMAEntries, quoted)
 	}
 	r.measure("late") // now the TPM has it too
 	r.clock = r.clock.Add(25 * time.Hour)
+	r.clock = r.clock.Add(keptFor)
 	if a = r.mustContinue(a.IMAEntries); a.IMAEntries != quoted+1 {
 		t.Errorf("%d entries are counted of %d", a.IMAEntries, quoted+1)
 	}
@@ -170,6 +175,7 @@ func TestAheadOfTheQuote(t *testing.T) {
 	}
 	// The same with the whole list.
 	r.clock = r.clock.Add(25 * time.Hour)
+	r.clock = r.clock.Add(keptFor)
 	if a = r.mustContinue(0, late...); a.IMAEntries != quoted+1 {
 		t.Fatalf("%d entries", a.IMAEntries)
 	}
@@ -213,6 +219,7 @@ func TestAttack_L5_ContinuedElsewhere(t *testing.T) {
 	if _, err := r.checkIn(moved); fleet.CodeOf(err) != "nonce_mismatch" {
 		t.Errorf("moved after quoting: %v", err)
 	}
+	r.clock = r.clock.Add(keptFor)
 	if a := r.mustContinue(a.IMAEntries); a.IMAEntries != r.entries() {
 		t.Errorf("%d entries", a.IMAEntries)
 	}
@@ -258,6 +265,7 @@ func TestCountingBeginsAnew(t *testing.T) {
 		if a = r.must(fleet.Compliant); a.IMAEntries != r.entries() {
 			t.Errorf("%d entries of %d", a.IMAEntries, r.entries())
 		}
+		r.clock = r.clock.Add(keptFor)
 		r.mustContinue(a.IMAEntries)
 	})
 	for name, change := range map[string]func(*fleet.Device){

@@ -20,6 +20,7 @@ import data.troth.lib
 #     EU CRA: ["Annex I Part I (2)(l)"]
 controls contains lib.control(rego.metadata.rule(), ima_list)
 
+# How many entries is not said: a list that grows is no news.
 ima_list := unproven if {
 	not proven
 } else := lib.fail("The device sent no IMA list.") if {
@@ -28,7 +29,7 @@ ima_list := unproven if {
 	input.attestation.ima.replayed == false
 } else := lib.fail("The IMA list is empty.") if {
 	input.attestation.ima.entries == 0
-} else := lib.pass(sprintf("The IMA list of %s replays to the quoted PCR 10.", [lib.counted(input.attestation.ima.entries, "entry", "entries")])) if {
+} else := lib.pass("The IMA list replays to the quoted PCR 10.") if {
 	input.attestation.ima.given == true
 	input.attestation.ima.replayed == true
 	input.attestation.ima.entries > 0

@@ -48,7 +48,7 @@ var expected = []row{
 	{route: "GET /v1/devices", roles: readers, status: 200},
 	{route: "GET /v1/devices/{id}", roles: readers, status: 404},
 	{route: "GET /v1/devices/{id}/evidence", roles: readers, status: 404},
-	{route: "GET /v1/devices/{id}/result", roles: operators, status: 404},
+	{route: "GET /v1/devices/{id}/result", roles: "admin operator proxy", status: 404},
 	{route: "POST /v1/devices/{id}/quarantine", roles: operators, body: reason, status: 404},
 	{route: "POST /v1/devices/{id}/release", roles: operators, body: reason, status: 404},
 	{route: "POST /v1/devices/{id}/retire", roles: operators, body: reason, status: 404},

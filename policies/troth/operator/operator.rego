@@ -5,8 +5,9 @@
 #   one to the next: a viewer reads what the service knows of the fleet; an
 #   auditor also makes reports and reads the audit log; an operator also acts on
 #   the fleet; an admin may do everything, and alone touches operators, tokens,
-#   policies in force, and the approval of waivers. A proxy asks whether a device
-#   may have access, and may do nothing else.
+#   policies in force, and the approval of waivers. A proxy, or another relying
+#   party, asks whether a device may have access, and for its attestation result,
+#   and may do nothing else.
 package troth.operator
 
 import data.troth.lib
@@ -67,7 +68,7 @@ operates if {
 
 default asks := false
 
-asks if input.action == "access.decide"
+asks if input.action in {"access.decide", "device.result"}
 
 noun := split(input.action, ".")[0]
 

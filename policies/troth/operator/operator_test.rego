@@ -53,8 +53,10 @@ test_operator_acts_on_the_fleet if {
 }
 
 test_proxy_asks_and_nothing_else if {
-	allowed("proxy", "access.decide")
-	every action in ["device.list", "device.get", "device.quarantine", "report.list", "token.create", "access.grant"] {
+	every action in ["access.decide", "device.result"] {
+		allowed("proxy", action)
+	}
+	every action in ["device.list", "device.get", "device.quarantine", "device.results", "device.evidence", "result.list", "report.list", "token.create", "access.grant"] {
 		denied("proxy", action, "role_insufficient")
 	}
 }

@@ -29,10 +29,14 @@ func weightOf(control string) (w weight, ok bool) {
 		return weight{ear.Executables, ear.UntrustedExecutables}, true
 	case "firmware-current":
 		return weight{ear.Executables, ear.UnsafeExecutables}, true
-	case "no-unexplained-pcrs", "ima-list", "ima-no-violations":
+	case "boot-dbx", "boot-sbat": // what is revoked may run
+		return weight{ear.Executables, ear.UnsafeExecutables}, true
+	case "no-unexplained-pcrs", "ima-list", "ima-no-violations", "ima-known-files", "ima-boot-aggregate", "boot-authorities", "boot-option-roms":
 		return weight{ear.Executables, ear.UnknownExecutables}, true
 	case "secure-boot":
 		return weight{ear.Configuration, ear.UnsupportableConfig}, true
+	case "boot-mok", "boot-command-line":
+		return weight{ear.Configuration, ear.UnsafeConfig}, true
 	case "event-log":
 		return weight{ear.Configuration, ear.HiddenConfig}, true
 	case "firmware-reported", "certificate-current", "update-healthy":

@@ -20,7 +20,7 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
@@ -44,6 +44,7 @@ var allowed = map[string]string{
 	"attest/ear":         "",
 	"attest/ek":          "attest/ek/template",
 	"attest/ek/template": "", // what both a device and its verifier make the EK from
+	"attest/idevid":      "attest/ek", // both verify chains up to the same manufacturers
 	"attest/eventlog":    "",
 	"attest/ima":         "",
 	"attest/reference":   "attest attest/eventlog attest/ima",
@@ -97,7 +98,7 @@ var allowed = map[string]string{
 }
 
 // pure packages turn bytes into answers: no file, network, process or database.
-const pure = "attest attest/ear attest/ek attest/eventlog attest/ima attest/reference policy policies ca internal/fleet"
+const pure = "attest attest/ear attest/ek attest/idevid attest/eventlog attest/ima attest/reference policy policies ca internal/fleet"
 
 // reaching are the packages through which a pure package would reach outside.
 const reaching = "os os/exec net net/http database/sql syscall"

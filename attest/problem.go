@@ -142,6 +142,13 @@ const (
 	// CodeTLSKeyAttributes: the certified key could leave its TPM, or is not a plain signing key.
 	CodeTLSKeyAttributes = "tls_key_attributes"
 
+	// CodeDevIDKeyMalformed: the manufacturer's key (IDevID or IAK) is not a TPMT_PUBLIC.
+	CodeDevIDKeyMalformed = "idevid_key_malformed"
+	// CodeDevIDKeyType: the manufacturer's key is of a type, curve, size or name algorithm that is not accepted.
+	CodeDevIDKeyType = "idevid_key_type"
+	// CodeDevIDKeyAttributes: the manufacturer's key could leave its TPM, or is not a signing key.
+	CodeDevIDKeyAttributes = "idevid_key_attributes"
+
 	// CodeEKMalformed: the EK public is not a TPMT_PUBLIC.
 	CodeEKMalformed = "ek_public_malformed"
 	// CodeEKUnusable: the EK is not a restricted decryption key that a credential can be made for.

@@ -124,6 +124,9 @@ func decodeAttestation(data []byte) (attestation, error) {
 		a.pcrDigest = r.sized()
 	case tpm2.TPMSTAttestCertify:
 		a.name, a.qualifiedName = r.sized(), r.sized()
+	case tpm2.TPMSTAttestCreation:
+		a.name = r.sized()
+		r.sized() // creationHash, which says under what circumstances
 	default:
 		r.fail("type 0x%04x", uint16(typ))
 	}

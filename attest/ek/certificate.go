@@ -40,12 +40,12 @@ const maxChain = 16
 // An error is an *Error with CodeMalformed.
 func ParseChain(data []byte) ([]*x509.Certificate, error) {
 	if len(data) > maxCertificate {
-		return nil, refuse(CodeMalformed, nil, "EK certificate chain of %d bytes is longer than %d", len(data), maxCertificate)
+		return nil, refuse(CodeMalformed, nil, "certificate chain of %d bytes is longer than %d", len(data), maxCertificate)
 	}
 	var chain []*x509.Certificate
 	for rest := padding(data); len(rest) > 0; rest = padding(rest) {
 		if len(chain) == maxChain {
-			return nil, refuse(CodeMalformed, nil, "EK certificate chain has more than %d certificates", maxChain)
+			return nil, refuse(CodeMalformed, nil, "certificate chain has more than %d certificates", maxChain)
 		}
 		cert, next, err := firstCertificate(rest)
 		if err != nil {
@@ -76,14 +76,14 @@ func unwrap(data []byte) []byte {
 func firstCertificate(data []byte) (cert *x509.Certificate, rest []byte, err error) {
 	var outer asn1.RawValue
 	if rest, err = asn1.Unmarshal(data, &outer); err != nil {
-		return nil, nil, refuse(CodeMalformed, err, "EK certificate is not DER")
+		return nil, nil, refuse(CodeMalformed, err, "certificate is not DER")
 	}
 	if outer.Class != asn1.ClassUniversal || outer.Tag != asn1.TagSequence || !outer.IsCompound {
-		return nil, nil, refuse(CodeMalformed, nil, "EK certificate is not an ASN.1 sequence")
+		return nil, nil, refuse(CodeMalformed, nil, "certificate is not an ASN.1 sequence")
 	}
 	cert, err = parseX509(outer.FullBytes)
 	if err != nil {
-		return nil, nil, refuse(CodeMalformed, err, "EK certificate cannot be parsed")
+		return nil, nil, refuse(CodeMalformed, err, "certificate cannot be parsed")
 	}
 	return cert, rest, nil
 }

@@ -60,15 +60,15 @@ func withoutKnownExtensions(cert *x509.Certificate) (*x509.Certificate, error) {
 	leaf.UnhandledCriticalExtensions = nil
 	for _, oid := range cert.UnhandledCriticalExtensions {
 		if !oid.Equal(oidSubjectAltName()) && !oid.Equal(oidSubjectDirectoryAttributes()) {
-			return nil, refuse(CodeMalformed, nil, "EK certificate has the critical extension %v, whose meaning is unknown", oid)
+			return nil, refuse(CodeMalformed, nil, "certificate has the critical extension %v, whose meaning is unknown", oid)
 		}
 	}
 	for _, ext := range cert.Extensions {
 		if ext.Id.Equal(oidSubjectAltName()) && !isGeneralNames(ext.Value) {
-			return nil, refuse(CodeMalformed, nil, "EK certificate has a malformed subjectAltName")
+			return nil, refuse(CodeMalformed, nil, "certificate has a malformed subjectAltName")
 		}
 		if ext.Id.Equal(oidSubjectDirectoryAttributes()) && ext.Critical && len(directoryAttributes(ext.Value)) == 0 {
-			return nil, refuse(CodeMalformed, nil, "EK certificate has malformed subjectDirectoryAttributes")
+			return nil, refuse(CodeMalformed, nil, "certificate has malformed subjectDirectoryAttributes")
 		}
 	}
 	return &leaf, nil

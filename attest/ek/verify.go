@@ -30,14 +30,21 @@ func (r *Roots) Verify(cert *x509.Certificate, now time.Time) (Chain, error) {
 // the manufacturer's, if they are CAs' and all signatures, validity periods,
 // path lengths and key usages hold; none of them is ever trusted as a root.
 func (r *Roots) VerifyWith(cert *x509.Certificate, supplied []*x509.Certificate, now time.Time) (Chain, error) {
-	if len(supplied) > maxChain {
-		return Chain{}, refuse(CodeMalformed, nil, "EK certificate came with %d others, more than %d", len(supplied), maxChain)
-	}
 	if err := checkProfile(cert); err != nil {
 		return Chain{}, err
 	}
+	return r.VerifyAny(cert, supplied, now)
+}
+
+// VerifyAny is like VerifyWith for a certificate that is not an EK's: what it is
+// for, its key usage and extended key usage, is for the caller to judge (package
+// attest/idevid does).
+func (r *Roots) VerifyAny(cert *x509.Certificate, supplied []*x509.Certificate, now time.Time) (Chain, error) {
+	if len(supplied) > maxChain {
+		return Chain{}, refuse(CodeMalformed, nil, "certificate came with %d others, more than %d", len(supplied), maxChain)
+	}
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return Chain{}, refuse(CodeExpired, nil, "EK certificate is valid from %s to %s",
+		return Chain{}, refuse(CodeExpired, nil, "certificate is valid from %s to %s",
 			cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	leaf, err := withoutKnownExtensions(cert)
@@ -55,7 +62,7 @@ func (r *Roots) VerifyWith(cert *x509.Certificate, supplied []*x509.Certificate,
 	}
 	for _, m := range r.manufacturers {
 		if _, err := m.chains(leaf, supplied, leaf.NotBefore); err == nil {
-			return Chain{}, refuse(CodeExpired, nil, "a CA certificate above the EK certificate is not valid at this time")
+			return Chain{}, refuse(CodeExpired, nil, "a CA certificate above the device's is not valid at this time")
 		}
 	}
 	return Chain{}, whyNot(leaf, supplied, causes)
@@ -71,7 +78,7 @@ func (m *manufacturer) chains(leaf *x509.Certificate, supplied []*x509.Certifica
 	}
 	return leaf.Verify(x509.VerifyOptions{
 		Roots: m.roots, Intermediates: intermediates, CurrentTime: at,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // checkProfile has looked
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // the caller has looked
 	})
 }
 
@@ -84,19 +91,19 @@ func whyNot(leaf *x509.Certificate, supplied []*x509.Certificate, causes []error
 	for _, err := range causes {
 		switch {
 		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-			return refuse(CodeExpired, err, "a CA certificate above the EK certificate is not valid at this time")
+			return refuse(CodeExpired, err, "a CA certificate above the device's is not valid at this time")
 		case errors.As(err, &invalid), errors.As(err, &critical):
-			return refuse(CodeChain, err, "a CA certificate above the EK certificate may not stand there")
+			return refuse(CodeChain, err, "a CA certificate above the device's may not stand there")
 		}
 	}
 	for _, below := range append([]*x509.Certificate{leaf}, supplied...) {
 		for _, above := range supplied {
 			if above != below && signedUnfit(below, above) {
-				return refuse(CodeChain, cause, "the EK certificate is from one that may not issue certificates")
+				return refuse(CodeChain, cause, "the device's certificate is from one that may not issue certificates")
 			}
 		}
 	}
-	return refuse(CodeUnknownManufacturer, cause, "EK certificate is of no known manufacturer")
+	return refuse(CodeUnknownManufacturer, cause, "certificate is of no known manufacturer")
 }
 
 // signedUnfit reports whether above signed below though it is no CA's.

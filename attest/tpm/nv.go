@@ -60,9 +60,13 @@ func (t *TPM) readNV(index tpm2.TPMHandle) ([]byte, error) {
 // readChain returns what the indices of the EK certificates' chain hold, nil if
 // there are none (EK Credential Profile, 2.2.1.5). Indices that cannot be read with
 // the authorizations of this package are left out.
-func (t *TPM) readChain() ([]byte, error) {
-	const first, last, most = 0x01c00100, 0x01c001ff, 64 << 10
-	rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: first, PropertyCount: last - first + 1}.Execute(t.transport)
+func (t *TPM) readChain() ([]byte, error) { return t.readRange(0x01c00100, 0x01c001ff) }
+
+// readRange returns what the indices from first to last hold, one after the other,
+// nil if there are none, and leaves out those that are not for us to read.
+func (t *TPM) readRange(first, last tpm2.TPMHandle) ([]byte, error) {
+	const most = 64 << 10
+	rsp, err := tpm2.GetCapability{Capability: tpm2.TPMCapHandles, Property: uint32(first), PropertyCount: uint32(last-first) + 1}.Execute(t.transport)
 	if err != nil {
 		return nil, fmt.Errorf("list NV indices: %w", err)
 	}
@@ -80,7 +84,7 @@ func (t *TPM) readChain() ([]byte, error) {
 			return nil, err
 		}
 		if chain = append(chain, part...); len(chain) > most {
-			return nil, fmt.Errorf("EK certificate chain in NV memory is longer than %d bytes", most)
+			return nil, fmt.Errorf("certificates in NV memory from index %#x on are longer than %d bytes", uint32(first), most)
 		}
 	}
 	return chain, nil

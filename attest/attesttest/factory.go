@@ -17,8 +17,9 @@ import (
 // Factory is what a manufacturer leaves in a TPM, for TPMs that swtpm_setup does
 // not make.
 type Factory struct {
-	EKs   []FactoryEK
-	Chain bool // the issuing CA's certificate, in the NV index 0x01c00100
+	EKs    []FactoryEK
+	DevIDs []FactoryDevID
+	Chain  bool // the issuing CA's certificate, in the NV index 0x01c00100
 }
 
 // FactoryEK is an endorsement key that gets a certificate.
@@ -52,6 +53,11 @@ func (m *Manufacturer) install(ctx context.Context, state string, f Factory) (er
 	defer t.Close()
 	for _, e := range f.EKs {
 		if err := m.Install(ctx, t, e); err != nil {
+			return err
+		}
+	}
+	for _, d := range f.DevIDs {
+		if _, _, err := m.InstallDevID(t, d); err != nil {
 			return err
 		}
 	}

@@ -125,12 +125,19 @@ func (m *Manufacturer) signAs(certFile, keyFile string, template *x509.Certifica
 // signFor fills in what all certificates have: they begin an hour ago and never
 // end (RFC 5280, 4.1.2.5), as swtpm's.
 func signFor(template, parent *x509.Certificate, key crypto.PublicKey, signer crypto.Signer) ([]byte, error) {
+	return signChanged(template, parent, key, signer, nil)
+}
+
+func signChanged(template, parent *x509.Certificate, key crypto.PublicKey, signer crypto.Signer, change func(*x509.Certificate)) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return nil, err
 	}
 	template.SerialNumber = serial
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	if change != nil {
+		change(template)
+	}
 	return x509.CreateCertificate(rand.Reader, template, parent, key, signer)
 }
 

@@ -21,6 +21,18 @@ var (
 	ErrLocked = errors.New("another writer holds the repository")
 	// ErrExpired: a role that this operation cannot sign anew has expired.
 	ErrExpired = errors.New("role has expired")
+	// ErrDelegation: a release's model and its target's name do not belong to the
+	// same role.
+	ErrDelegation = errors.New("delegated to another role")
+	// ErrNoRole: nobody delegates to a role of that name.
+	ErrNoRole = errors.New("no such role")
+	// ErrTwin: another release of the model has the same reference values.
+	ErrTwin = errors.New("reference values are those of another release")
+	// ErrStage: a stage file is damaged, or belongs to another state of the
+	// repository.
+	ErrStage = errors.New("stage does not fit")
+	// ErrPending: something is staged already, or nothing is.
+	ErrPending = errors.New("stage is pending")
 	// ErrContent: content does not have the signed length or hashes.
 	ErrContent = errors.New("content is not what was signed")
 )
@@ -28,7 +40,7 @@ var (
 // MissingKeyError says that a role cannot be signed because too few of its
 // private keys are in the keys directory.
 type MissingKeyError struct {
-	Role    string   // root, targets, snapshot or timestamp
+	Role    string   // root, targets, snapshot, timestamp or a delegated one
 	KeysDir string   // where the keys were looked for; empty: none was given
 	KeyIDs  []string // the key ids that the signed root accepts for the role
 	Found   int      // how many of them were there

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
@@ -14,8 +15,12 @@ import (
 type InitOptions struct {
 	// KeysDir receives root.pem, targets.pem, snapshot.pem and timestamp.pem
 	// (and root-2.pem … where a role has several keys), PKCS#8 PEM, mode 0600.
-	// Keys that are already there are used. It must not be served.
+	// Keys that are already there are used, NAME.kms files among them. It must not
+	// be served.
 	KeysDir string
+	// Passphrase and Remote are those of Keys.
+	Passphrase func(file string) ([]byte, error)
+	Remote     func(file string, text []byte) (signature.Signer, error)
 	// Now is the time at which the signatures' lives begin.
 	Now time.Time
 	// KeyType is KeyEd25519 (default) or KeyECDSA.
@@ -27,14 +32,31 @@ type InitOptions struct {
 	// RootKeys and TargetsKeys are the numbers of keys to make, and
 	// RootThreshold and TargetsThreshold how many must sign; by default 1.
 	RootKeys, RootThreshold, TargetsKeys, TargetsThreshold int
+
+	// BinBits, from 1 to 14, spreads the releases over 2^BinBits hash bins, so that
+	// publishing one costs the same however many there are; 10 suits 100,000
+	// releases. The bins have a key of their own, releases.pem, of which Publish
+	// needs nothing else offline; it may be the same as targets' in a .kms file.
+	// Zero keeps all releases in targets, for at most some thousands.
+	BinBits int
+}
+
+// MaxBinBits bounds the hash bins: a snapshot names each of them.
+const MaxBinBits = 14
+
+func (o InitOptions) keys() Keys {
+	return Keys{Dir: o.KeysDir, Passphrase: o.Passphrase, Remote: o.Remote}
 }
 
 // Init makes keys and an empty repository in dir. An Init that was interrupted
 // may be repeated. The error wraps ErrExists if dir already holds a repository.
 func Init(dir string, o InitOptions) error {
-	r := &Repository{dir: dir, keysDir: o.KeysDir}
+	r := &Repository{dir: dir, keys: o.keys()}
 	if o.KeysDir == "" || o.Now.IsZero() {
 		return errors.New("init repository: KeysDir and Now are required")
+	}
+	if o.BinBits < 0 || o.BinBits > MaxBinBits {
+		return fmt.Errorf("init repository: %w: %d bits of hash bins, at most %d", ErrInvalid, o.BinBits, MaxBinBits)
 	}
 	for _, d := range []string{filepath.Join(dir, metadataDir), filepath.Join(dir, targetsDir)} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -56,7 +78,7 @@ func Init(dir string, o InitOptions) error {
 	if err != nil {
 		return fmt.Errorf("init repository: %w", err)
 	}
-	files, err := r.firstFiles(root, signers, o.Now)
+	files, err := r.firstFiles(root, signers, o)
 	if err != nil {
 		return fmt.Errorf("init repository: %w", err)
 	}
@@ -89,11 +111,7 @@ func newRoot(o InitOptions) (*metadata.Metadata[metadata.RootType], map[string][
 			return nil, nil, fmt.Errorf("role %s: %d keys cannot meet threshold %d, or lifetime %s is too short", role.name, keys, threshold, role.life)
 		}
 		for i := range keys {
-			file := role.name + ".pem"
-			if i > 0 {
-				file = fmt.Sprintf("%s-%d.pem", role.name, i+1)
-			}
-			key, err := createKey(filepath.Join(o.KeysDir, file), o.KeyType)
+			key, err := o.keys().obtain(role.name, i+1, o.KeyType)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -124,32 +142,54 @@ func reparse(root *metadata.Metadata[metadata.RootType], signers map[string][]si
 	return parsed, signers, nil
 }
 
-func (r *Repository) firstFiles(root *metadata.Metadata[metadata.RootType], signers map[string][]signingKey, now time.Time) ([]file, error) {
-	rootData, err := seal(root, metadata.ROOT, root, signers[metadata.ROOT])
+// obtain opens the n-th key of a role in a key management service, or in a file,
+// which is made if it is missing.
+func (k Keys) obtain(role string, n int, keyType string) (signingKey, error) {
+	name := role
+	if n > 1 {
+		name = fmt.Sprintf("%s-%d", role, n)
+	}
+	path := filepath.Join(k.Dir, name)
+	if exists(path + KMSSuffix) {
+		if k.Remote == nil {
+			return signingKey{}, fmt.Errorf("open key: nothing opens %s", path+KMSSuffix)
+		}
+		return k.remote(path + KMSSuffix)
+	}
+	return k.create(path+".pem", keyType)
+}
+
+func (r *Repository) firstFiles(root *metadata.Metadata[metadata.RootType], signers map[string][]signingKey, o InitOptions) ([]file, error) {
+	life := lifetime(root, metadata.TARGETS)
+	targets := metadata.Targets(expiry(o.Now, life))
+	snapshot := metadata.Snapshot(expiry(o.Now, lifetime(root, metadata.SNAPSHOT)))
+	files, err := r.firstBins(targets, snapshot, o, life)
 	if err != nil {
 		return nil, err
 	}
-	targets := metadata.Targets(expiry(now, lifetime(root, metadata.TARGETS)))
-	targetsData, err := seal(root, metadata.TARGETS, targets, signers[metadata.TARGETS])
+	rootData, err := seal(rootAuthority(root, metadata.ROOT), root, signers[metadata.ROOT])
 	if err != nil {
 		return nil, err
 	}
-	snapshot := metadata.Snapshot(expiry(now, lifetime(root, metadata.SNAPSHOT)))
+	targetsData, err := seal(rootAuthority(root, metadata.TARGETS), targets, signers[metadata.TARGETS])
+	if err != nil {
+		return nil, err
+	}
 	snapshot.Signed.Meta["targets.json"] = metaFile(1, targetsData)
-	snapshotData, err := seal(root, metadata.SNAPSHOT, snapshot, signers[metadata.SNAPSHOT])
+	snapshotData, err := seal(rootAuthority(root, metadata.SNAPSHOT), snapshot, signers[metadata.SNAPSHOT])
 	if err != nil {
 		return nil, err
 	}
-	timestamp := metadata.Timestamp(expiry(now, lifetime(root, metadata.TIMESTAMP)))
+	timestamp := metadata.Timestamp(expiry(o.Now, lifetime(root, metadata.TIMESTAMP)))
 	timestamp.Signed.Meta["snapshot.json"] = metaFile(1, snapshotData)
-	timestampData, err := seal(root, metadata.TIMESTAMP, timestamp, signers[metadata.TIMESTAMP])
+	timestampData, err := seal(rootAuthority(root, metadata.TIMESTAMP), timestamp, signers[metadata.TIMESTAMP])
 	if err != nil {
 		return nil, err
 	}
-	return []file{
-		{r.metadataPath(metadata.ROOT, 1), rootData},
-		{r.metadataPath(metadata.TARGETS, 1), targetsData},
-		{r.metadataPath(metadata.SNAPSHOT, 1), snapshotData},
-		{r.metadataPath(metadata.TIMESTAMP, 0), timestampData},
-	}, nil
+	return append(files,
+		file{r.metadataPath(metadata.ROOT, 1), rootData},
+		file{r.metadataPath(metadata.TARGETS, 1), targetsData},
+		file{r.metadataPath(metadata.SNAPSHOT, 1), snapshotData},
+		file{r.metadataPath(metadata.TIMESTAMP, 0), timestampData},
+	), nil
 }

@@ -19,9 +19,13 @@ import (
 // streamed to disk and may be as large as the disk. The release is visible to
 // clients when Publish returns, and not before its content is.
 //
+// A release whose model is delegated is signed by that role's keys instead of
+// those of targets, and one in a repository with hash bins by those of the bins.
+//
 // Errors wrap ErrInvalid, ErrCounter (the model has this counter or a higher
-// one), ErrExists (the target name is taken), ErrExpired (root), ErrLocked, or
-// are *MissingKeyError; each is found before content is read where it can be.
+// one), ErrTwin (it has these reference values), ErrExists (the target name is
+// taken), ErrDelegation, ErrExpired (root), ErrPending, ErrLocked, or are
+// *MissingKeyError; each is found before content is read where it can be.
 // After any error the repository is as it was.
 func (r *Repository) Publish(ctx context.Context, rel Release, content io.Reader, now time.Time) (Target, error) {
 	return r.PublishWithFiles(ctx, rel, content, Files{}, now)
@@ -55,34 +59,49 @@ func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader
 	if err := rel.Validate(); err != nil {
 		return Target{}, err
 	}
-	unlockUpload, err := lock(filepath.Join(r.dir, uploadFile))
+	staged, rel, done, err := r.receive(ctx, rel, content, files, func() error {
+		_, err := r.preparePublish(rel, now, true)
+		return err
+	})
+	defer done()
 	if err != nil {
 		return Target{}, err
 	}
-	defer unlockUpload()
-	if _, err := r.preparePublish(rel, now); err != nil {
-		return Target{}, err
+	return staged[len(staged)-1].target(), r.commit(rel, staged, now)
+}
+
+// receive stores what is to be published where no metadata speaks of it yet: the
+// image last. check runs before content is read. The caller calls done when the
+// content is in its place.
+func (r *Repository) receive(ctx context.Context, rel Release, content io.Reader, files Files, check func() error) ([]stagedTarget, Release, func(), error) {
+	unlock, err := lock(filepath.Join(r.dir, uploadFile))
+	if err != nil {
+		return nil, rel, func() {}, err
 	}
-	r.sweepStaging()
 	var staged []stagedTarget
-	defer func() {
+	done := func() {
 		for _, s := range staged {
 			discard(s.file)
 		}
-	}()
+		unlock()
+	}
+	if err := check(); err != nil {
+		return nil, rel, done, err
+	}
+	r.sweepStaging()
 	if files.AllowList != nil {
 		list, err := r.stageAllowList(ctx, &rel, files)
 		if err != nil {
-			return Target{}, err
+			return nil, rel, done, err
 		}
 		staged = append(staged, list)
 	}
 	image, err := r.stageContent(ctx, rel, content)
 	if err != nil {
-		return Target{}, err
+		return nil, rel, done, err
 	}
 	staged = append(staged, image)
-	return image.target(), r.commit(rel, staged, now)
+	return staged, rel, done, nil
 }
 
 // commit signs the staged targets in, and makes them visible before the metadata.
@@ -92,19 +111,75 @@ func (r *Repository) commit(rel Release, staged []stagedTarget, now time.Time) e
 		return err
 	}
 	defer unlock()
-	c, err := r.preparePublish(rel, now)
+	c, err := r.preparePublish(rel, now, true)
 	if err != nil {
 		return err
 	}
-	for _, s := range staged {
-		c.targets.Signed.Targets[s.entry.Path] = s.entry
+	if err := c.enter(rel, staged); err != nil {
+		return err
+	}
+	if err := c.find(r, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
+		return err
 	}
 	if err := r.signOnline(c); err != nil {
 		return err
 	}
-	if NewTarget(rel.Name, c.targets.Signed.Targets[rel.Name]).Release == nil {
-		return fmt.Errorf("%w: it does not read back", ErrInvalid)
+	if err := r.placeAll(staged); err != nil {
+		return err
 	}
+	return r.indexed(c, []Release{rel}, func() error { return r.write(c.published) })
+}
+
+// enter makes the staged targets entries of their roles.
+func (c *change) enter(rel Release, staged []stagedTarget) error {
+	for _, s := range staged {
+		role, err := c.current.home(rel, s.entry.Path)
+		if err != nil {
+			return err
+		}
+		md, err := c.edit(role)
+		if err != nil {
+			return err
+		}
+		if md.Signed.Targets[s.entry.Path] != nil {
+			return fmt.Errorf("target name: %w", ErrExists)
+		}
+		md.Signed.Targets[s.entry.Path] = s.entry
+		if t := s.target(); t.Name == rel.Name && t.Release == nil {
+			return fmt.Errorf("%w: it does not read back", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// edit gives a copy of the role that the change will publish. A role that was
+// delegated and has published nothing begins empty.
+func (c *change) edit(role string) (*metadata.Metadata[metadata.TargetsType], error) {
+	for _, changed := range c.roles {
+		if changed.name == role {
+			return changed.md, nil
+		}
+	}
+	next := metadata.Targets(c.now)
+	md, err := c.current.role(role)
+	switch {
+	case err == nil:
+		clone := *md
+		clone.Signatures = nil
+		next = &clone
+	case !errors.Is(err, ErrNoRole):
+		return nil, err
+	}
+	next.Signed.Targets = maps.Clone(next.Signed.Targets)
+	if next.Signed.Targets == nil {
+		next.Signed.Targets = map[string]*metadata.TargetFiles{}
+	}
+	c.roles = append(c.roles, changedRole{name: role, md: next})
+	return next, nil
+}
+
+// placeAll makes staged content visible, which must be before its metadata is.
+func (r *Repository) placeAll(staged []stagedTarget) error {
 	for _, s := range staged {
 		path := filepath.Join(r.dir, targetsDir, filepath.FromSlash(s.target().Path(true)))
 		if err := place(s.file, path, 0o644); err != nil {
@@ -114,7 +189,37 @@ func (r *Repository) commit(rel Release, staged []stagedTarget, now time.Time) e
 			return err
 		}
 	}
-	return r.write(c.published)
+	return nil
+}
+
+// indexed runs write, which publishes the change, and keeps the index that of what
+// is published. An index that cannot be kept is made anew by the next publisher,
+// and no reason to say that nothing was published.
+func (r *Repository) indexed(c *change, releases []Release, write func() error) error {
+	if !c.current.binned() {
+		return write()
+	}
+	state := r.indexPath(indexState)
+	fresh := exists(state)
+	if err := os.Remove(state); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("open index: %w", err)
+	}
+	if err := write(); err != nil || !fresh {
+		return err
+	}
+	for _, rel := range releases {
+		if r.remember(rel) != nil {
+			return nil
+		}
+	}
+	after, err := r.load()
+	if err != nil {
+		return err
+	}
+	if now, err := after.indexOf(); err == nil {
+		_ = r.closeIndex(now)
+	}
+	return nil
 }
 
 // stagedTarget is content on disk that no metadata speaks of yet.
@@ -125,8 +230,12 @@ type stagedTarget struct {
 
 func (s stagedTarget) target() Target { return NewTarget(s.entry.Path, s.entry) }
 
-// preparePublish checks everything that does not depend on the content.
-func (r *Repository) preparePublish(rel Release, now time.Time) (*change, error) {
+// preparePublish checks everything that does not depend on the content; with
+// signing, also that the keys are here.
+func (r *Repository) preparePublish(rel Release, now time.Time, signing bool) (*change, error) {
+	if err := r.finish(); err != nil {
+		return nil, err
+	}
 	current, err := r.load()
 	if err != nil {
 		return nil, err
@@ -134,22 +243,80 @@ func (r *Repository) preparePublish(rel Release, now time.Time) (*change, error)
 	if now.After(current.Root.Signed.Expires) {
 		return nil, fmt.Errorf("%w: root, on %s", ErrExpired, current.Root.Signed.Expires.Format(time.DateOnly))
 	}
-	targets := *current.Targets[metadata.TARGETS]
-	for name, f := range targets.Signed.Targets {
-		if name == rel.Name || name == rel.Name+AllowListSuffix {
-			return nil, fmt.Errorf("target name: %w", ErrExists)
-		}
-		old := NewTarget(name, f).Release
-		if old != nil && old.Model == rel.Model && old.Counter >= rel.Counter {
-			return nil, fmt.Errorf("%w: %s has %d (%s)", ErrCounter, rel.Model, old.Counter, name)
+	c := &change{current: current, root: current.Root, now: now}
+	for _, name := range []string{rel.Name, rel.Name + AllowListSuffix} {
+		if err := c.free(rel, name); err != nil {
+			return nil, err
 		}
 	}
-	signers, err := r.signers(current.Root, metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP)
+	if err := current.unique(rel); err != nil {
+		return nil, err
+	}
+	if !signing {
+		return c, nil
+	}
+	if r.pending() {
+		return nil, fmt.Errorf("%w: it was made for the repository as it is: publish it first, or discard it", ErrPending)
+	}
+	probe := &change{current: current, root: current.Root}
+	home, err := current.home(rel, rel.Name)
 	if err != nil {
 		return nil, err
 	}
-	targets.Signed.Targets = maps.Clone(targets.Signed.Targets)
-	return &change{current: current, root: current.Root, targets: &targets, signers: signers, now: now}, nil
+	probe.roles = []changedRole{{name: home}}
+	return c, probe.find(r, metadata.SNAPSHOT, metadata.TIMESTAMP)
+}
+
+// free says whether the name can become a target of the release. That of its
+// allow-list may be free to no avail: not every release has one.
+func (c *change) free(rel Release, name string) error {
+	role, err := c.current.home(rel, name)
+	if err != nil {
+		if name != rel.Name {
+			return nil
+		}
+		return err
+	}
+	if role != metadata.TARGETS && !c.current.published(role) {
+		return nil
+	}
+	md, err := c.current.role(role)
+	if err != nil {
+		return err
+	}
+	if md.Signed.Targets[name] != nil {
+		return fmt.Errorf("target name: %w", ErrExists)
+	}
+	return nil
+}
+
+// unique refuses a release that devices could not tell from another of its model,
+// or whose counter does not come after all others.
+func (v *view) unique(rel Release) error {
+	want, err := twinKey(rel)
+	if err != nil {
+		return err
+	}
+	err = v.each(v.flat(), func(_ string, t Target) error {
+		if t.Release == nil || t.Release.Model != rel.Model {
+			return nil
+		}
+		if t.Release.Counter >= rel.Counter {
+			return counterError(rel, t.Release.Counter, t.Name)
+		}
+		have, err := twinKey(*t.Release)
+		if err == nil && have == want {
+			err = twinError(rel, t.Name)
+		}
+		return err
+	})
+	if err != nil || !v.binned() {
+		return err
+	}
+	if err := v.openIndex(); err != nil {
+		return err
+	}
+	return v.r.conflict(rel)
 }
 
 // stageContent copies content to a staged file and describes it as a target.

@@ -29,6 +29,9 @@ func (r *Repository) refresh(now time.Time) error {
 		return err
 	}
 	defer unlock()
+	if err := r.finish(); err != nil {
+		return err
+	}
 	current, err := r.load()
 	if err != nil {
 		return err
@@ -41,11 +44,10 @@ func (r *Repository) refresh(now time.Time) error {
 		if snapshot {
 			roles = append(roles, metadata.SNAPSHOT)
 		}
-		signers, err := r.signers(root, roles...)
-		if err != nil {
+		c := &change{current: current, root: root, snapshot: snapshot, now: now}
+		if err := c.find(r, roles...); err != nil {
 			return err
 		}
-		c := &change{current: current, root: root, snapshot: snapshot, signers: signers, now: now}
 		if err := r.signOnline(c); err != nil {
 			return err
 		}

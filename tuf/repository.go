@@ -17,8 +17,8 @@ import (
 // operation reads and verifies what is on disk, so several processes may have
 // the same repository open. Safe for concurrent use.
 type Repository struct {
-	dir     string
-	keysDir string
+	dir  string
+	keys Keys
 	// afterStep is called after each durable step of a write; tests make it
 	// fail to see what a crash there leaves behind.
 	afterStep func(path string) error
@@ -37,7 +37,16 @@ type RoleStatus struct {
 // them: keysDir may hold just some of them, or be empty to only read.
 // The error wraps ErrNotFound if there is no repository in dir.
 func Open(dir, keysDir string) (*Repository, error) {
-	r := &Repository{dir: dir, keysDir: keysDir}
+	return OpenWith(dir, Keys{Dir: keysDir})
+}
+
+// OpenWith is Open with keys that are encrypted, or that a key management service
+// holds.
+func OpenWith(dir string, keys Keys) (*Repository, error) {
+	r := &Repository{dir: dir, keys: keys}
+	if err := r.mend(); err != nil {
+		return nil, err
+	}
 	if _, err := r.load(); err != nil {
 		return nil, err
 	}
@@ -50,11 +59,19 @@ func (r *Repository) Releases() ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	bins, err := current.bins()
+	if err != nil {
+		return nil, err
+	}
 	var list []Target
-	for name, f := range current.Targets[metadata.TARGETS].Signed.Targets {
-		if t := NewTarget(name, f); t.Release != nil {
+	err = current.each(append(current.flat(), bins...), func(_ string, t Target) error {
+		if t.Release != nil {
 			list = append(list, t)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(list, func(a, b Target) int {
 		return cmp.Or(cmp.Compare(a.Release.Model, b.Release.Model),
@@ -94,8 +111,7 @@ func (r *Repository) Status() ([]RoleStatus, error) {
 	}, nil
 }
 
-// load verifies the repository as a client would, from the first root on.
-func (r *Repository) load() (*trustedmetadata.TrustedMetadata, error) {
+func (r *Repository) loadTrusted() (*trustedmetadata.TrustedMetadata, error) {
 	first, err := os.ReadFile(r.metadataPath(metadata.ROOT, 1))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("open repository %s: %w", r.dir, ErrNotFound)

@@ -28,7 +28,7 @@ func (r *Repository) Rotate(now time.Time, roles ...string) error {
 			return fmt.Errorf("rotate keys: unknown role %q", role)
 		}
 	}
-	if r.keysDir == "" {
+	if r.keys.Dir == "" {
 		return errors.New("rotate keys: no keys directory given")
 	}
 	unlock, err := lock(filepath.Join(r.dir, lockFile))
@@ -43,6 +43,9 @@ func (r *Repository) Rotate(now time.Time, roles ...string) error {
 }
 
 func (r *Repository) rotate(now time.Time, roles []string) error {
+	if err := r.finish(); err != nil {
+		return err
+	}
 	current, err := r.load()
 	if err != nil {
 		return err
@@ -107,7 +110,7 @@ func (r *Repository) newKeys(root *metadata.Metadata[metadata.RootType], role st
 		if i > 0 {
 			name = fmt.Sprintf("%s-v%d-%d.pem", role, version, i+1)
 		}
-		key, err := createKey(filepath.Join(r.keysDir, name), keyTypeOf(root, role))
+		key, err := r.keys.create(filepath.Join(r.keys.Dir, name), keyTypeOf(root, role))
 		if err != nil {
 			return nil, err
 		}
@@ -146,21 +149,24 @@ func keepOnly(root *metadata.Metadata[metadata.RootType], role string, ids []str
 func (r *Repository) publishRoot(old, next *metadata.Metadata[metadata.RootType], now time.Time) error {
 	next.Signed.Version = old.Signed.Version + 1
 	next.Signed.Expires = expiry(now, lifetime(next, metadata.ROOT))
-	before, err := r.signers(old, metadata.ROOT)
+	keys, err := r.keys.all()
 	if err != nil {
 		return err
 	}
-	after, err := r.signers(next, metadata.ROOT)
+	before, err := r.signersFor(rootAuthority(old, metadata.ROOT), keys)
 	if err != nil {
 		return err
 	}
-	keys := after[metadata.ROOT]
-	for _, key := range before[metadata.ROOT] {
-		if !slices.ContainsFunc(keys, func(k signingKey) bool { return k.id == key.id }) {
-			keys = append(keys, key)
+	both, err := r.signersFor(rootAuthority(next, metadata.ROOT), keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range before {
+		if !slices.ContainsFunc(both, func(k signingKey) bool { return k.id == key.id }) {
+			both = append(both, key)
 		}
 	}
-	data, err := seal(next, metadata.ROOT, next, keys)
+	data, err := seal(rootAuthority(next, metadata.ROOT), next, both)
 	if err != nil {
 		return err
 	}
@@ -176,14 +182,12 @@ func (r *Repository) signWithBoth(now time.Time, delegated []string) error {
 	if err != nil {
 		return err
 	}
-	needed := []string{metadata.SNAPSHOT, metadata.TIMESTAMP}
 	c := &change{current: current, root: current.Root, snapshot: true, now: now}
 	if slices.Contains(delegated, metadata.TARGETS) {
-		needed = append(needed, metadata.TARGETS)
-		targets := *current.Targets[metadata.TARGETS]
-		c.targets = &targets
+		targets := *current.targets()
+		c.roles = []changedRole{{name: metadata.TARGETS, md: &targets}}
 	}
-	if c.signers, err = r.signers(current.Root, needed...); err != nil {
+	if err := c.find(r, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
 		return err
 	}
 	if err := r.signOnline(c); err != nil {

@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 )
 
 // lifetimeField is a role's extra field in root.json: for how many seconds a
@@ -31,18 +33,16 @@ func setLifetime(role *metadata.Role, d time.Duration) {
 }
 
 func lifetime(root *metadata.Metadata[metadata.RootType], role string) time.Duration {
-	if seconds, ok := root.Signed.Roles[role].UnrecognizedFields[lifetimeField].(float64); ok && seconds >= 1 {
-		return time.Duration(seconds) * time.Second
-	}
+	standard := DefaultTimestampLifetime
 	switch role {
 	case metadata.ROOT:
-		return DefaultRootLifetime
+		standard = DefaultRootLifetime
 	case metadata.TARGETS:
-		return DefaultTargetsLifetime
+		standard = DefaultTargetsLifetime
 	case metadata.SNAPSHOT:
-		return DefaultSnapshotLifetime
+		standard = DefaultSnapshotLifetime
 	}
-	return DefaultTimestampLifetime
+	return lifeOf(root.Signed.Roles[role].UnrecognizedFields, standard)
 }
 
 // expiry is the end of a lifetime that begins now, in the whole seconds that
@@ -56,25 +56,6 @@ func due(now, expires time.Time, life time.Duration) bool {
 	return expires.Sub(now) < life/2
 }
 
-// seal signs with every key and returns the bytes to publish, after verifying
-// that root accepts them for role.
-func seal[T metadata.Roles](root *metadata.Metadata[metadata.RootType], role string, md *metadata.Metadata[T], keys []signingKey) ([]byte, error) {
-	md.ClearSignatures()
-	for _, key := range keys {
-		if _, err := md.Sign(key.signer); err != nil {
-			return nil, fmt.Errorf("sign %s: %w", role, err)
-		}
-	}
-	if err := root.VerifyDelegate(role, md); err != nil {
-		return nil, fmt.Errorf("verify new %s: %w", role, err)
-	}
-	data, err := md.ToBytes(false)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", role, err)
-	}
-	return data, nil
-}
-
 // metaFile pins a signed file in the role above it.
 func metaFile(version int64, data []byte) *metadata.MetaFiles {
 	sum := sha256.Sum256(data)
@@ -85,15 +66,22 @@ func metaFile(version int64, data []byte) *metadata.MetaFiles {
 	}
 }
 
-// change is what an operation wants signed anew. A nil role stays as it is.
+// change is what an operation wants published. What it does not name stays as it is.
 type change struct {
-	current   *trustedmetadata.TrustedMetadata
+	current   *view
 	root      *metadata.Metadata[metadata.RootType] // that everything is verified against
-	targets   *metadata.Metadata[metadata.TargetsType]
-	snapshot  bool // also if targets is nil
-	signers   map[string][]signingKey
+	roles     []changedRole                         // a delegator before those to whom it delegates
+	snapshot  bool                                  // also if no role changed
+	signers   map[string][]signingKey               // by role
 	now       time.Time
 	published []file // files to write, in order
+}
+
+// changedRole is targets or a delegated role with new content.
+type changedRole struct {
+	name   string
+	md     *metadata.Metadata[metadata.TargetsType]
+	sealed bool // version, expiry and signatures are those of a ceremony
 }
 
 type file struct {
@@ -101,29 +89,63 @@ type file struct {
 	data []byte
 }
 
-// signOnline fills c.published with the new targets (if any), snapshot (if
-// wanted or needed) and timestamp, in the order in which they may appear.
-func (r *Repository) signOnline(c *change) error {
-	current := c.current
-	snapshot, timestamp := *current.Snapshot, *current.Timestamp
-	if c.targets != nil {
-		c.targets.Signed.Version = r.nextVersion(metadata.TARGETS, current.Targets[metadata.TARGETS].Signed.Version)
-		c.targets.Signed.Expires = expiry(c.now, lifetime(c.root, metadata.TARGETS))
-		data, err := seal(c.root, metadata.TARGETS, c.targets, c.signers[metadata.TARGETS])
+// authority is who may sign a role once the change is published.
+func (c *change) authority(role string) (authority, error) {
+	if slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role) {
+		return rootAuthority(c.root, role), nil
+	}
+	for _, changed := range c.roles {
+		if changed.md == nil {
+			continue
+		}
+		if a, ok := delegatedAuthority(changed.md, role, lifetime(c.root, metadata.TARGETS)); ok {
+			return a, nil
+		}
+	}
+	return c.current.authority(role)
+}
+
+// find loads the keys for every role that has to be signed, or says which are
+// missing.
+func (c *change) find(r *Repository, roles ...string) error {
+	keys, err := r.keys.all()
+	if err != nil {
+		return err
+	}
+	c.signers = map[string][]signingKey{}
+	for _, changed := range c.roles {
+		if !changed.sealed {
+			roles = append(roles, changed.name)
+		}
+	}
+	for _, role := range roles {
+		a, err := c.authority(role)
 		if err != nil {
 			return err
 		}
-		c.add(r.metadataPath(metadata.TARGETS, c.targets.Signed.Version), data)
-		snapshot.Signed.Meta = map[string]*metadata.MetaFiles{}
-		for name, meta := range current.Snapshot.Signed.Meta {
-			snapshot.Signed.Meta[name] = meta
+		if c.signers[role], err = r.signersFor(a, keys); err != nil {
+			return err
 		}
-		snapshot.Signed.Meta["targets.json"] = metaFile(c.targets.Signed.Version, data)
 	}
-	if c.targets != nil || c.snapshot {
-		snapshot.Signed.Version = r.nextVersion(metadata.SNAPSHOT, current.Snapshot.Signed.Version)
+	return nil
+}
+
+// signOnline fills c.published with the changed roles (if any), snapshot (if
+// wanted or needed) and timestamp, in the order in which they may appear.
+func (r *Repository) signOnline(c *change) error {
+	snapshot, timestamp := *c.current.Snapshot, *c.current.Timestamp
+	if len(c.roles) > 0 || c.snapshot {
+		snapshot.Signed.Meta = maps.Clone(snapshot.Signed.Meta)
+		for _, changed := range c.roles {
+			meta, err := r.signRole(c, changed)
+			if err != nil {
+				return err
+			}
+			snapshot.Signed.Meta[changed.name+".json"] = meta
+		}
+		snapshot.Signed.Version = r.nextVersion(metadata.SNAPSHOT, c.current.Snapshot.Signed.Version)
 		snapshot.Signed.Expires = expiry(c.now, lifetime(c.root, metadata.SNAPSHOT))
-		data, err := seal(c.root, metadata.SNAPSHOT, &snapshot, c.signers[metadata.SNAPSHOT])
+		data, err := seal(rootAuthority(c.root, metadata.SNAPSHOT), &snapshot, c.signers[metadata.SNAPSHOT])
 		if err != nil {
 			return err
 		}
@@ -132,12 +154,46 @@ func (r *Repository) signOnline(c *change) error {
 	}
 	timestamp.Signed.Version++
 	timestamp.Signed.Expires = expiry(c.now, lifetime(c.root, metadata.TIMESTAMP))
-	data, err := seal(c.root, metadata.TIMESTAMP, &timestamp, c.signers[metadata.TIMESTAMP])
+	data, err := seal(rootAuthority(c.root, metadata.TIMESTAMP), &timestamp, c.signers[metadata.TIMESTAMP])
 	if err != nil {
 		return err
 	}
 	c.add(r.metadataPath(metadata.TIMESTAMP, 0), data)
 	return nil
+}
+
+// signRole signs a changed role, where no ceremony has, and says how the snapshot
+// pins it. A bin is pinned by its version alone: a thousand lengths and hashes
+// would make every device read three times as much.
+func (r *Repository) signRole(c *change, changed changedRole) (*metadata.MetaFiles, error) {
+	a, err := c.authority(changed.name)
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	if changed.sealed {
+		data, err = encode(a, changed.md)
+	} else {
+		changed.md.Signed.Version = r.nextVersion(changed.name, c.publishedVersion(changed.name))
+		changed.md.Signed.Expires = expiry(c.now, a.life)
+		data, err = seal(a, changed.md, c.signers[changed.name])
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.add(r.metadataPath(changed.name, changed.md.Signed.Version), data)
+	if strings.HasPrefix(changed.name, binPrefix+"-") {
+		return &metadata.MetaFiles{Version: changed.md.Signed.Version}, nil
+	}
+	return metaFile(changed.md.Signed.Version, data), nil
+}
+
+// publishedVersion is that of the role's last metadata; 0 where it has none.
+func (c *change) publishedVersion(role string) int64 {
+	if meta := c.current.Snapshot.Signed.Meta[role+".json"]; meta != nil {
+		return meta.Version
+	}
+	return 0
 }
 
 func (c *change) add(path string, data []byte) {
@@ -172,21 +228,6 @@ func (r *Repository) step(path string) error {
 		return nil
 	}
 	return r.afterStep(path)
-}
-
-// signers loads the keys of the named roles, or says which are missing.
-func (r *Repository) signers(root *metadata.Metadata[metadata.RootType], roles ...string) (map[string][]signingKey, error) {
-	keys, err := loadKeys(r.keysDir)
-	if err != nil {
-		return nil, err
-	}
-	found := map[string][]signingKey{}
-	for _, role := range roles {
-		if found[role], err = r.signersFor(root, keys, role); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
 }
 
 func rawJSON(v any) (*json.RawMessage, error) {

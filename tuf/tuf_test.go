@@ -21,7 +21,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func release(name, model string, counter uint64) tuf.Release {
 	return tuf.Release{
 		Name: name, Model: model, Version: fmt.Sprintf("1.%d", counter), Counter: counter,
-		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"0": strings.Repeat("ab", 32), "23": strings.Repeat("00", 32)}},
+		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"0": strings.Repeat("ab", 32), "23": fmt.Sprintf("%064x", counter)}},
 	}
 }
 

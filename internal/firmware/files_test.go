@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -47,7 +48,7 @@ func (r *rig) allowing(version string, counter uint64, from, to int, certificate
 	}
 	rel := tuf.Release{
 		Name: "edge-" + version + ".img", Model: "edge", Version: version, Counter: counter,
-		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"4": strings.Repeat("a", 64)}},
+		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"4": strings.Repeat("a", 64), "9": fmt.Sprintf("%064x", counter)}},
 	}
 	if len(certificates) > 0 {
 		rel.IMA = &tuf.IMA{Certificates: certificates}

@@ -3,6 +3,7 @@ package firmware_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,7 @@ func (r *rig) publish(version string, counter uint64) {
 	}
 	_, err = repository.Publish(r.t.Context(), tuf.Release{
 		Name: "edge-" + version + ".img", Model: "edge", Version: version, Counter: counter, Security: counter > 1,
-		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"4": strings.Repeat("a", 64)}},
+		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"4": strings.Repeat("a", 64), "9": fmt.Sprintf("%064x", counter)}},
 	}, strings.NewReader("image "+version), r.clock)
 	if err != nil {
 		r.t.Fatal(err)

@@ -20,14 +20,14 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client tuf/kms ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
 const testSupport = "attest/attesttest ca/catest"
 
 // services hold one use case each. None knows another, the store, or HTTP.
-const services = "internal/access internal/alert internal/audit internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/result internal/rollout"
+const services = "internal/access internal/alert internal/audit internal/authority internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/result internal/rollout"
 
 // ground is what services stand on besides the capabilities.
 const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile"
@@ -54,34 +54,36 @@ var allowed = map[string]string{
 	"policies":           "",
 	"tuf":                "",
 	"tuf/client":         "tuf", // one Target, read in one way by those who publish and those who install
+	"tuf/kms":            "tuf", // key services, and so Vault, apart from what the agent links
 	"ca":                 "",
 	"ca/local":           "ca",
 	"ca/vault":           "ca",
 	"ca/catest":          "ca",
 
-	"internal/fleet":    "",
-	"internal/nonce":    "internal/fleet",
-	"internal/evidence": "attest attest/eventlog attest/ima policy internal/fleet", // the log's facts have the log's types
-	"internal/access":   ground + " " + capabilities,
-	"internal/alert":    ground + " " + capabilities,
-	"internal/audit":    ground + " " + capabilities,
-	"internal/device":   ground + " " + capabilities,
-	"internal/crl":      "attest/ek internal/atomicfile",
-	"internal/enroll":   ground + " " + capabilities,
-	"internal/firmware": ground + " " + capabilities,
-	"internal/operator": ground + " " + capabilities,
-	"internal/posture":  ground + " " + capabilities,
-	"internal/report":   ground + " " + capabilities,
-	"internal/result":   ground + " " + capabilities,
-	"internal/rollout":  ground + " " + capabilities,
-	"internal/store":    "internal/fleet",
-	"internal/api":      "internal/fleet",
-	"internal/httpapi":  "internal/api internal/fleet internal/evidence internal/version " + services,
-	"internal/web":      "internal/fleet " + services,
-	"internal/agent":    "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
-	"internal/sim":      "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
-	"internal/cli":      "internal/atomicfile ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm policy policies tuf tuf/client internal/api internal/fleet internal/version",
-	"internal/server":   all,
+	"internal/fleet":     "",
+	"internal/nonce":     "internal/fleet",
+	"internal/evidence":  "attest attest/eventlog attest/ima policy internal/fleet", // the log's facts have the log's types
+	"internal/access":    ground + " " + capabilities,
+	"internal/alert":     ground + " " + capabilities,
+	"internal/audit":     ground + " " + capabilities,
+	"internal/authority": ground + " " + capabilities,
+	"internal/device":    ground + " " + capabilities,
+	"internal/crl":       "attest/ek internal/atomicfile",
+	"internal/enroll":    ground + " " + capabilities,
+	"internal/firmware":  ground + " " + capabilities,
+	"internal/operator":  ground + " " + capabilities,
+	"internal/posture":   ground + " " + capabilities,
+	"internal/report":    ground + " " + capabilities,
+	"internal/result":    ground + " " + capabilities,
+	"internal/rollout":   ground + " " + capabilities,
+	"internal/store":     "internal/fleet",
+	"internal/api":       "internal/fleet",
+	"internal/httpapi":   "internal/api internal/fleet internal/evidence internal/version " + services,
+	"internal/web":       "internal/fleet " + services,
+	"internal/agent":     "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
+	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
+	"internal/cli":       "internal/atomicfile ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm policy policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
+	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",
 	"cmd/troth-agent": "internal/agent tuf/client internal/version",

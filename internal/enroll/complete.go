@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"troth/attest"
@@ -60,6 +61,8 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	}
 	appraised, err := evidence.Appraise(ctx, s.Store, p.Evidence, evidence.Subject{
 		Purpose: "enroll", Device: e.Device, AK: e.AKPublic, ClientKey: spki, Nonce: e.Nonce,
+		// The list is whole, and counted under the keys that are enrolled now.
+		Progress: fleet.Progress{Device: e.Device, Under: enrolled(fleet.Device{}, e, spki, now).Under()},
 	})
 	if err != nil {
 		return Credential{}, err
@@ -86,7 +89,8 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	return s.issue(ctx, device, request, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
-		Blobs:     append(appraised.Logs, appraised.Document, decision.input),
+		Progress:  appraised.Progress,
+		Blobs:     slices.Concat(appraised.Logs, appraised.Pieces, []fleet.Blob{appraised.Document, decision.input}),
 		Events:    []fleet.Event{fleet.NewEvent(now, "device:"+string(e.Device), "device.enroll", string(e.Device), decision.reason)},
 		// The keys of an earlier enrolment end here. A renewal, whose key is the
 		// same, leaves the old certificate to its expiry: its answer may be lost.

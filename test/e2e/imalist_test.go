@@ -13,6 +13,7 @@ import (
 
 	"troth/attest/attesttest"
 	"troth/internal/agent"
+	"troth/internal/api"
 	"troth/internal/fleet"
 	"troth/internal/store"
 )
@@ -189,5 +190,29 @@ func copyDatabase(t *testing.T, s *service, from, to string) {
 	content := must(os.ReadFile(filepath.Join(from, name)))(t)
 	if err := os.WriteFile(filepath.Join(to, name), content, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The list that an enrolment was proven with is counted: the first check-in sends
+// what grew since.
+func TestEnrolmentCountsTheList(t *testing.T) {
+	t.Parallel()
+	a := newAttacker(t, everyones(t))
+	for range 2 { // the second time with the keys that are known
+		a.enroll()
+		entries, whole := bytes.Count(a.logs.IMA, []byte(" ima-ng ")), len(a.logs.IMA)
+		n := must(a.ask())(t)
+		if n.IMAEntries != entries || entries == 0 {
+			t.Fatalf("after an enrolment with %d entries, %d are counted", entries, n.IMAEntries)
+		}
+		a.nonce = n.Nonce
+		a.logs.IMA = must(attesttest.MeasureFile(a.link, a.logs.IMA, attesttest.File{Path: "/opt/late", Content: []byte("late")}))(t)
+		out := must(a.checkIn(func(v *visit) {
+			v.ima, v.IMAFrom = a.logs.IMA[whole:], uint64(entries)
+			v.after = func(r *api.CheckInRequest) { r.Evidence.IMAFrom = entries }
+		}))(t)
+		if out.Verdict != "compliant" || out.IMAEntries != entries+1 {
+			t.Errorf("%s with %d entries, want %d: %v", out.Verdict, out.IMAEntries, entries+1, out.Findings)
+		}
 	}
 }

@@ -179,7 +179,7 @@ func (a *Agent) download(ctx context.Context, as api.Assignment) (string, client
 	if err := updater.Refresh(ctx); err != nil {
 		return "", client.Target{}, err
 	}
-	target, err := updater.Find(as.Target)
+	target, err := updater.Lookup(ctx, as.Target)
 	if err != nil {
 		return "", client.Target{}, err
 	}

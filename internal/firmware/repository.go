@@ -37,6 +37,10 @@ type Repository struct {
 	rules   rules
 	current atomic.Pointer[fleet.Catalog]
 	loaded  atomic.Bool
+
+	expiries atomic.Pointer[[]client.RoleExpiry] // of the last read
+	revision string                              // of current; under refresh
+	missing  error                               // allow-lists that current lacks; under refresh
 }
 
 // NewRepository returns the repository. Its catalogue is empty, and so matches
@@ -110,12 +114,17 @@ func (r *Repository) read(ctx context.Context) error {
 	if err := updater.Refresh(ctx); err != nil {
 		return fmt.Errorf("refresh firmware catalogue: %w", err)
 	}
-	targets, err := updater.Targets()
+	signed, err := updater.Catalog(ctx)
 	if err != nil {
 		return fmt.Errorf("read firmware catalogue: %w", err)
 	}
-	next := make(fleet.Catalog, 0, len(targets))
-	for _, t := range targets {
+	r.expiries.Store(&signed.Roles)
+	problems := errors.Join(signed.Problems...)
+	if r.loaded.Load() && signed.Revision == r.revision {
+		return errors.Join(problems, r.missing)
+	}
+	next := make(fleet.Catalog, 0, len(signed.Targets))
+	for _, t := range signed.Targets {
 		if release, ok := release(t); ok {
 			next = append(next, release)
 		}
@@ -123,7 +132,8 @@ func (r *Repository) read(ctx context.Context) error {
 	r.current.Store(&next)
 	r.loaded.Store(true)
 	r.rules.keep(next)
-	return missing(next, targets)
+	r.revision, r.missing = signed.Revision, missing(next, signed.Targets)
+	return errors.Join(problems, r.missing)
 }
 
 // open makes the TUF client. Without a configured root, the first one that is

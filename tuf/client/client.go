@@ -58,6 +58,8 @@ type Client struct {
 	mu        sync.Mutex
 	trusted   *trustedmetadata.TrustedMetadata // of the last successful Refresh
 	knownTime time.Time
+	listed    map[string]*listed // of the last Catalog, by role
+	catalog   Catalog
 
 	downloads sync.Mutex // one at a time: two could share a .part file
 }

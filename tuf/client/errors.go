@@ -21,6 +21,7 @@ const (
 	CodeUnreachable = "tuf_unreachable" // no answer, or not a useful one
 	CodeNotFound    = "tuf_not_found"   // the file or target does not exist
 	CodeName        = "tuf_name"        // a target or role name that could escape its directory
+	CodeDelegation  = "tuf_delegation"  // a release whose model its signer may not sign for
 	CodeNotReady    = "tuf_not_ready"   // no successful Refresh yet
 	CodeStorage     = "tuf_storage"     // the local disk refused
 )

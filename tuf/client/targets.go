@@ -52,15 +52,19 @@ func (c *Client) Find(name string) (Target, error) {
 
 // Lookup gives the target of that name from the most trusted role that has it,
 // fetching delegated roles as it visits them in pre-order, depth first (TUF
-// 1.0.31, section 5.6.7).
+// 1.0.31, section 5.6.7). The error has CodeDelegation for a release that its role
+// may not sign: a supplier's keys sign for that supplier's models.
 func (c *Client) Lookup(ctx context.Context, name string) (Target, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.fresh(); err != nil {
 		return Target{}, err
 	}
-	type edge struct{ role, delegator string }
-	stack := []edge{{metadata.TARGETS, metadata.ROOT}}
+	type edge struct {
+		role, delegator string
+		scope           tuf.Scope
+	}
+	stack := []edge{{role: metadata.TARGETS, delegator: metadata.ROOT}}
 	visited := map[string]bool{}
 	for len(stack) > 0 && len(visited) <= c.cfg.Limits.Delegations {
 		e := stack[len(stack)-1]
@@ -82,7 +86,11 @@ func (c *Client) Lookup(ctx context.Context, name string) (Target, error) {
 			return Target{}, failf(CodeExpired, e.role, "expired on %s", role.Signed.Expires)
 		}
 		if f := role.Signed.Targets[name]; f != nil {
-			return tuf.NewTarget(name, f), nil
+			t := tuf.NewTarget(name, f)
+			if t.Release != nil && !e.scope.Allows(t.Release.Model) {
+				return Target{}, refusal(e.role, t)
+			}
+			return t, nil
 		}
 		if role.Signed.Delegations == nil {
 			continue
@@ -92,7 +100,8 @@ func (c *Client) Lookup(ctx context.Context, name string) (Target, error) {
 			children, stack = children[:i+1], nil
 		}
 		for _, child := range slices.Backward(children) {
-			stack = append(stack, edge{child.Name, e.role})
+			scope, _ := tuf.DelegatedScope(e.scope, role.Signed.Delegations, child.Name)
+			stack = append(stack, edge{child.Name, e.role, scope})
 		}
 	}
 	return Target{}, fail(CodeNotFound, name, errors.New("no such target"))

@@ -152,6 +152,21 @@ func PublicKey(tpmtPublic []byte) (crypto.PublicKey, error) {
 	return key, err
 }
 
+// KeyID names the key of an EK public whatever template it follows: twins have the
+// same. It is the SHA-256 of the key's PKIX form in lower-case hexadecimal.
+func KeyID(tpmtPublic []byte) (string, error) {
+	_, key, err := split(tpmtPublic)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", refuse(CodeUnsupportedKey, err, "EK cannot be encoded")
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // DeviceID is the identity of the device with an EK public: the SHA-256 of the
 // TPMT_PUBLIC in lower-case hexadecimal. Callers pass what Public returned or
 // CheckPublic accepted.

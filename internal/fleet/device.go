@@ -77,6 +77,8 @@ type Device struct {
 	Manufacturer    string    // whose root the EK certificate led to; empty: none
 	EKPublic        []byte    // TPMT_PUBLIC
 	EKCertificate   []byte    // DER; nil if the TPM has none
+	EKKey           string    // ek.KeyID, unique: no two devices share an EK's key; empty: not known
+	DevID           DevID     // what the manufacturer certified beside the EK
 	AKPublic        []byte    // TPMT_PUBLIC of the attestation key in force
 	TLSPublic       []byte    // PKIX SPKI of the TLS key in force
 

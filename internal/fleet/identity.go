@@ -13,6 +13,8 @@ type Enrollment struct {
 	EKCertificate []byte
 	Manufacturer  string // empty: the chain was not verified
 	EKProblem     string // why not
+	DevIDPublic   []byte // TPMT_PUBLIC of the manufacturer's key; nil: none was shown
+	DevID         DevID
 	AKPublic      []byte
 	TLSPublic     []byte // TPMT_PUBLIC
 	SecretSHA256  []byte // the secret itself is never kept

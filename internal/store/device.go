@@ -12,6 +12,7 @@ import (
 
 var deviceTable = newTable("devices", 1, `id name model labels lifecycle lifecycle_reason lifecycle_at
 	registered_at enrolled_at manufacturer ek_public ek_certificate ak_public tls_public
+	ek_key idevid_kind idevid_manufacturer idevid_serial idevid_model idevid_problem
 	verdict verdict_at verdict_since fresh_until last_seen next_check_in last_nonce
 	firmware_version firmware_counter clock_reset_count clock_restart_count clock_ms clock_safe revision`)
 
@@ -25,6 +26,7 @@ func deviceValues(d fleet.Device, revision int64) []any {
 	return []any{
 		string(d.ID), d.Name, d.Model, asJSON{d.Labels}, string(d.Lifecycle), d.LifecycleReason, micros(d.LifecycleAt),
 		micros(d.RegisteredAt), micros(d.EnrolledAt), d.Manufacturer, d.EKPublic, d.EKCertificate, d.AKPublic, d.TLSPublic,
+		d.EKKey, d.DevID.Kind, d.DevID.Manufacturer, d.DevID.Serial, d.DevID.Model, d.DevID.Problem,
 		string(d.Verdict), micros(d.VerdictAt), micros(d.VerdictSince), micros(d.FreshUntil), micros(d.LastSeen),
 		micros(d.NextCheckIn), d.LastNonce, d.FirmwareVersion, bits(d.FirmwareCounter),
 		int64(d.Clock.ResetCount), int64(d.Clock.RestartCount), bits(d.Clock.Clock), bit(d.Clock.Safe), revision,
@@ -36,6 +38,7 @@ func scanDevice(r row) (d fleet.Device, err error) {
 		&d.ID, &d.Name, &d.Model, toJSON{&d.Labels}, &d.Lifecycle, &d.LifecycleReason, toTime{&d.LifecycleAt},
 		toTime{&d.RegisteredAt}, toTime{&d.EnrolledAt}, &d.Manufacturer, toBytes{&d.EKPublic}, toBytes{&d.EKCertificate},
 		toBytes{&d.AKPublic}, toBytes{&d.TLSPublic},
+		&d.EKKey, &d.DevID.Kind, &d.DevID.Manufacturer, &d.DevID.Serial, &d.DevID.Model, &d.DevID.Problem,
 		&d.Verdict, toTime{&d.VerdictAt}, toTime{&d.VerdictSince}, toTime{&d.FreshUntil}, toTime{&d.LastSeen},
 		toTime{&d.NextCheckIn}, &d.LastNonce, &d.FirmwareVersion, toBits{&d.FirmwareCounter},
 		&d.Clock.ResetCount, &d.Clock.RestartCount, toBits{&d.Clock.Clock}, &d.Clock.Safe, &d.Revision,
@@ -66,19 +69,23 @@ func (w *writer) swapDevice(d fleet.Device) error {
 }
 
 // insertDevice asks afterwards which of the unique indexes refused a row: two
-// writers of one new device collide in its id and in its name, and a database
-// reports whichever it looked at first.
+// writers of one new device collide in its id, its EK's key and its name, and a
+// database reports whichever it looked at first.
 func (w *writer) insertDevice(d fleet.Device) error {
 	n, err := w.exec(insertDevice, deviceValues(d, 1)...)
 	if err != nil || n > 0 {
 		return err
 	}
-	var exists bool
-	if err := w.tx.QueryRowContext(w.ctx, "SELECT EXISTS (SELECT 1 FROM devices WHERE id = $1)", string(d.ID)).Scan(&exists); err != nil {
+	var exists, keyTaken bool
+	err = w.tx.QueryRowContext(w.ctx, `SELECT EXISTS (SELECT 1 FROM devices WHERE id = $1),
+		EXISTS (SELECT 1 FROM devices WHERE ek_key = $2 AND ek_key <> '')`, string(d.ID), d.EKKey).Scan(&exists, &keyTaken)
+	switch {
+	case err != nil:
 		return err
-	}
-	if exists {
+	case exists:
 		return fleet.ErrConflict
+	case keyTaken:
+		return errKeyTaken
 	}
 	return errNameTaken
 }

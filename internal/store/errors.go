@@ -21,9 +21,12 @@ const (
 type failure struct {
 	kind failureKind
 	name bool // duplicate: of a device's name
+	key  bool // duplicate: of a device's EK
 }
 
 var errNameTaken = fleet.Errorf(fleet.Conflict, "name_taken", "another device that is not retired has this name")
+
+var errKeyTaken = fleet.Errorf(fleet.Conflict, "ek_shown_twice", "this endorsement key is that of another device, by another template: one TPM is one device")
 
 // wrap turns an error of the driver into one of the domain. An error of the
 // caller's own context passes through.
@@ -45,6 +48,8 @@ func (s *Store) wrap(ctx context.Context, verb string, err error) error {
 	switch {
 	case f.kind == duplicate && f.name:
 		return errNameTaken
+	case f.kind == duplicate && f.key:
+		return errKeyTaken
 	case f.kind == duplicate:
 		return fleet.ErrConflict
 	case f.kind == away, s.closed.Load(), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone):

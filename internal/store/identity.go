@@ -11,7 +11,8 @@ import (
 
 var (
 	enrollmentTable = newTable("enrollments", 1, `id device name model ek_public ek_certificate manufacturer ek_problem
-	ak_public tls_public secret_sha256 nonce created_at expires_at`)
+	ak_public tls_public secret_sha256 nonce created_at expires_at
+	idevid_public idevid_kind idevid_manufacturer idevid_serial idevid_model idevid_problem`)
 	manufacturerTable = newTable("manufacturers", 1, "name pem added_at added_by")
 )
 
@@ -24,7 +25,8 @@ var (
 
 func scanEnrollment(r row) (e fleet.Enrollment, err error) {
 	err = r.Scan(&e.ID, &e.Device, &e.Name, &e.Model, toBytes{&e.EKPublic}, toBytes{&e.EKCertificate}, &e.Manufacturer, &e.EKProblem,
-		toBytes{&e.AKPublic}, toBytes{&e.TLSPublic}, toBytes{&e.SecretSHA256}, toBytes{&e.Nonce}, toTime{&e.CreatedAt}, toTime{&e.ExpiresAt})
+		toBytes{&e.AKPublic}, toBytes{&e.TLSPublic}, toBytes{&e.SecretSHA256}, toBytes{&e.Nonce}, toTime{&e.CreatedAt}, toTime{&e.ExpiresAt},
+		toBytes{&e.DevIDPublic}, &e.DevID.Kind, &e.DevID.Manufacturer, &e.DevID.Serial, &e.DevID.Model, &e.DevID.Problem)
 	return e, err
 }
 
@@ -32,7 +34,8 @@ func scanEnrollment(r row) (e fleet.Enrollment, err error) {
 func (s *Store) SaveEnrollment(ctx context.Context, e fleet.Enrollment) error {
 	err := s.inTransaction(ctx, func(w *writer) error {
 		return w.must(insertEnrollment, e.ID, string(e.Device), e.Name, e.Model, e.EKPublic, e.EKCertificate, e.Manufacturer, e.EKProblem,
-			e.AKPublic, e.TLSPublic, e.SecretSHA256, e.Nonce, micros(e.CreatedAt), micros(e.ExpiresAt))
+			e.AKPublic, e.TLSPublic, e.SecretSHA256, e.Nonce, micros(e.CreatedAt), micros(e.ExpiresAt),
+			e.DevIDPublic, e.DevID.Kind, e.DevID.Manufacturer, e.DevID.Serial, e.DevID.Model, e.DevID.Problem)
 	})
 	return s.wrap(ctx, "save enrolment", err)
 }

@@ -65,7 +65,7 @@ func (d postgresDialect) classify(err error) failure {
 	}
 	switch e.Code {
 	case "23505": // unique_violation
-		return failure{kind: duplicate, name: e.ConstraintName == "devices_name_taken"}
+		return failure{kind: duplicate, name: e.ConstraintName == "devices_name_taken", key: e.ConstraintName == "devices_ek_key_taken"}
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return failure{kind: duplicate}
 	case "25006", "55P03": // read_only_sql_transaction, lock_not_available

@@ -94,7 +94,7 @@ func (d sqliteDialect) classify(err error) failure {
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		// SQLite names the columns of the violated index, not the index.
-		return failure{kind: duplicate, name: strings.Contains(e.Error(), "devices.name")}
+		return failure{kind: duplicate, name: strings.Contains(e.Error(), "devices.name"), key: strings.Contains(e.Error(), "devices.ek_key")}
 	}
 	switch e.Code() & 0xff { // the primary result code
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,

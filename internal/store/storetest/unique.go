@@ -30,6 +30,25 @@ func testUniqueness(t *testing.T, database Database) {
 		apply(t, s, fleet.Change{Devices: []fleet.Device{named(0, "x", fleet.Active), retired}})
 		same(t, "of that name", len(get[[]fleet.Device](t)(s.Devices(ctx, fleet.DeviceFilter{Name: "x"}))), 4)
 	})
+	t.Run("EK keys", func(t *testing.T) {
+		s := Open(t, database(t))
+		keyed := func(n int, key string, l fleet.Lifecycle) fleet.Device {
+			d := device(n)
+			d.EKKey, d.Lifecycle = key, l
+			return d
+		}
+		apply(t, s, fleet.Change{Devices: []fleet.Device{keyed(1, "k", fleet.Active), keyed(2, "", fleet.Active), keyed(3, "", fleet.Pending)}})
+		refuse(t, s, fleet.Change{Devices: []fleet.Device{keyed(4, "k", fleet.Active)}}, "ek_shown_twice")
+		again := keyed(2, "k", fleet.Active)
+		again.Revision = 1
+		refuse(t, s, fleet.Change{Devices: []fleet.Device{again}}, "ek_shown_twice")
+		// A retired device does not come back as another one.
+		retired := keyed(1, "k", fleet.Retired)
+		retired.Revision = 1
+		apply(t, s, fleet.Change{Devices: []fleet.Device{retired}})
+		refuse(t, s, fleet.Change{Devices: []fleet.Device{again}}, "ek_shown_twice")
+		refuse(t, s, fleet.Change{Devices: []fleet.Device{keyed(5, "k", fleet.Retired)}}, "ek_shown_twice")
+	})
 	t.Run("unresolved alerts", func(t *testing.T) {
 		s := Open(t, database(t))
 		apply(t, s, fleet.Change{Alerts: []fleet.Alert{alert("a", "s", "k"), alert("b", "s", "other"), alert("c", "other", "k")}})

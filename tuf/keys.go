@@ -362,3 +362,17 @@ func CheckSigner(s signature.Signer) error {
 	_, err = key.sign([]byte("troth: is this key usable?"))
 	return err
 }
+
+// KeyID is the id of the key in a file of the keys directory.
+func KeyID(keys Keys, file string) (string, error) {
+	path := filepath.Join(keys.Dir, filepath.Base(file))
+	open := keys.load
+	if strings.HasSuffix(file, KMSSuffix) && keys.Remote != nil {
+		open = keys.remote
+	}
+	key, err := open(path)
+	if err != nil {
+		return "", err
+	}
+	return key.id, nil
+}

@@ -43,7 +43,7 @@ var allowed = map[string]string{
 	"attest":             "attest/ek attest/eventlog attest/ima",
 	"attest/ear":         "",
 	"attest/ek":          "attest/ek/template",
-	"attest/ek/template": "", // what both a device and its verifier make the EK from
+	"attest/ek/template": "",          // what both a device and its verifier make the EK from
 	"attest/idevid":      "attest/ek", // both verify chains up to the same manufacturers
 	"attest/eventlog":    "",
 	"attest/ima":         "",

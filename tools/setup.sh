@@ -65,6 +65,7 @@ for set in "$@"; do
     need_tpm
     need initdb postgresql
     need tpm2_eventlog tpm2-tools
+    need nginx nginx-light
     ;;
   lint) need shellcheck shellcheck ;;
   browser) need chromium chromium ;;

@@ -96,8 +96,11 @@ type CA struct {
 	mu   sync.Mutex // guards ring
 	ring *ring
 
-	crls sync.Mutex // guards crl
-	crl  map[string]signedList
+	crls sync.Mutex            // guards crl
+	crl  map[string]signedList // by Authority.ID
+
+	responding sync.Mutex // guards responders
+	responders map[string]responder
 }
 
 var _ ca.Issuer = (*CA)(nil)
@@ -121,7 +124,7 @@ func Open(dir string, o Options) (*CA, error) {
 	if err := removeLeftovers(dir); err != nil {
 		return nil, err
 	}
-	c := &CA{dir: dir, options: o, crl: map[string]signedList{}}
+	c := &CA{dir: dir, options: o, crl: map[string]signedList{}, responders: map[string]responder{}}
 	if err := c.create(); err != nil {
 		return nil, err
 	}

@@ -148,6 +148,9 @@ func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
 		return 0, a.heal(err)
 	}
 	a.keepResult(ctx, answer)
+	if err := a.followTrust(ctx, answer); err != nil {
+		a.Log.Warn("the trust bundle was not taken over", "error", err)
+	}
 	again, err := a.follow(ctx, answer)
 	if err != nil || again {
 		return 0, err

@@ -118,7 +118,7 @@ func (a *Agent) hold(e api.Evidence) {
 // reported is what the device says of itself.
 func (a *Agent) reported() api.Reported {
 	r := api.Reported{
-		AgentVersion: a.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Health: a.health,
+		AgentVersion: a.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Health: a.health, TrustBundle: a.holds(),
 		Update: api.ReportedUpdate{State: a.update.State, Version: a.update.Version, Error: a.update.Error},
 	}
 	r.Hostname, _ = os.Hostname() // a device without one has none

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"troth/attest"
@@ -59,16 +58,12 @@ func (a *Agent) open(c credential) error {
 // requestTimeout bounds one request; downloads have their own bounds.
 const requestTimeout = time.Minute
 
-// httpClient trusts only the configured CA, and shows the device's certificate
+// httpClient trusts the configured CA and its successors, and shows the device's certificate
 // where there is one.
 func (a *Agent) httpClient(cert *tls.Certificate) (*http.Client, error) {
-	pem, err := os.ReadFile(a.ServerCA)
+	roots, err := a.roots()
 	if err != nil {
-		return nil, fmt.Errorf("read server CA: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read server CA: %s holds no certificate", a.ServerCA)
+		return nil, err
 	}
 	c := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
 	if cert != nil {

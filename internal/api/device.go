@@ -91,6 +91,7 @@ type Reported struct {
 	Firmware     ReportedSlot   `json:"firmware"`
 	Update       ReportedUpdate `json:"update"`
 	Health       string         `json:"health,omitempty"`
+	TrustBundle  string         `json:"trust_bundle,omitempty"` // TrustBundle.Digest of what it holds
 }
 
 // ReportedSlot is the firmware slot that the device says it runs from.
@@ -129,6 +130,7 @@ type CheckInAnswer struct {
 	Assignment  *Assignment `json:"assignment,omitempty"`
 	Nonce       []byte      `json:"nonce"`
 	NextSeconds int         `json:"next_seconds" doc:"come back after this long"`
+	TrustBundle string      `json:"trust_bundle,omitempty" doc:"digest of the trust bundle to hold: fetch it where it differs"`
 	IMAEntries  int         `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
 }
 

@@ -75,6 +75,7 @@ func (e *edge) checkIn(ctx context.Context, c caller, in *struct{ Body api.Check
 	out := api.CheckInAnswer{
 		Verdict: string(a.Posture.Verdict), Lifecycle: string(a.Device.Lifecycle), Firmware: a.Device.FirmwareVersion,
 		Nonce: a.Nonce, NextSeconds: max(1, int(a.Next.Seconds())), IMAEntries: a.IMAEntries,
+		TrustBundle: e.trustDigest(),
 	}
 	for _, control := range a.Posture.Controls {
 		if control.Failing() {

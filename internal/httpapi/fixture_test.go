@@ -139,7 +139,7 @@ func (s *service) config() httpapi.Config {
 		}),
 		Devices: &device.Service{Store: s.store, Now: s.now}, Alerts: &alert.Service{Store: s.store, Now: s.now},
 		Rollouts: rollouts, Access: &access.Service{Store: s.store, Policy: e, Now: s.now}, Operators: s.operator,
-		Reports: &report.Service{Store: s.store, Policy: e.Digest, Now: s.now}, Catalog: s.catalog, Records: s.store, Results: s.results(),
+		Reports: &report.Service{Store: s.store, Policy: e.Digest, Now: s.now}, Catalog: s.catalog, Records: s.store, Results: s.results(), CA: s.authorities(),
 		Firmware: fstest.MapFS{"metadata/1.root.json": {Data: []byte("{}")}, "targets/dir/image": {Data: []byte("image")}},
 		Ready:    func(context.Context) map[string]error { return s.ready },
 		Version:  "1.2.3", Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: s.now,

@@ -44,6 +44,7 @@ type Config struct {
 	Operators *operator.Service
 	Reports   *report.Service
 	Results   Results
+	CA        CA
 	Catalog   interface{ Catalog() fleet.Catalog }
 	Records   Records
 	Firmware  fs.FS // the TUF repository: metadata/ and targets/
@@ -95,6 +96,7 @@ func New(c Config) http.Handler {
 	e.deviceRoutes()
 	e.operatorRoutes()
 	e.resultRoutes()
+	e.authorityRoutes()
 	e.fileRoutes()
 	// Errors have our own form, not huma's, which it documents all the same.
 	delete(e.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")

@@ -29,6 +29,9 @@ type Config struct {
 	// ${VAR} is replaced from the environment, so that a password need not stand
 	// in the file.
 	Database string `json:"database"`
+	// PublicURL is where others reach this service, https://HOST:PORT. Certificates
+	// then say where their revocation list, issuer and OCSP responder are.
+	PublicURL string `json:"public_url"`
 	// PolicyDir replaces the built-in policy bundle.
 	PolicyDir string `json:"policy_dir"`
 
@@ -56,8 +59,12 @@ type CheckInConfig struct {
 
 // CertificatesConfig is who issues device certificates, and for how long.
 type CertificatesConfig struct {
-	Lifetime Duration     `json:"lifetime"` // 24h
-	Vault    *VaultConfig `json:"vault"`    // nil: a CA in DataDir
+	Lifetime Duration `json:"lifetime"` // 24h
+	// PassphraseFile holds what the keys of the CA in DataDir are encrypted with.
+	// ${VAR} is replaced from the environment, as in
+	// ${CREDENTIALS_DIRECTORY}/troth-ca. Empty: they are not encrypted.
+	PassphraseFile string       `json:"passphrase_file"`
+	Vault          *VaultConfig `json:"vault"` // nil: a CA in DataDir
 }
 
 // FirmwareConfig is where signed firmware comes from.
@@ -135,6 +142,7 @@ func (c Config) complete() (Config, error) {
 	c.CheckIn.Fresh = or(c.CheckIn.Fresh, c.CheckIn.Interval*5/2)
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
+	c.Certificates.PassphraseFile = os.Expand(c.Certificates.PassphraseFile, os.Getenv)
 	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(10*time.Second))
 	c.Result = c.Result.complete(c)
 	return c, c.validate()
@@ -159,6 +167,9 @@ func (c Config) validate() error {
 		}
 	}
 	if err := c.Enrollment.Revocation.validate(); err != nil {
+		return err
+	}
+	if err := c.checkPublicURL(); err != nil {
 		return err
 	}
 	if strings.ContainsAny(c.TrustDomain, "/ :") {

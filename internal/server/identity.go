@@ -12,6 +12,7 @@ import (
 
 	"troth/ca"
 	"troth/ca/local"
+	"troth/internal/api"
 	"troth/internal/atomicfile"
 )
 
@@ -25,25 +26,51 @@ type identity struct {
 
 	certificate atomic.Pointer[tls.Certificate]
 	clients     atomic.Pointer[x509.CertPool]
+	trust       atomic.Pointer[api.TrustBundle] // whom devices are to believe
 }
 
 func newIdentity(ctx context.Context, own *local.CA, devices ca.Issuer, c Config) (*identity, error) {
 	i := &identity{own: own, devices: devices, names: c.Names, caFile: filepath.Join(c.DataDir, "ca.pem")}
-	bundle, err := own.Bundle(ctx)
+	// The CA of devices may be away: until it answers, no device is believed.
+	i.clients.Store(x509.NewCertPool())
+	i.trust.Store(&api.TrustBundle{})
+	if err := i.renew(); err != nil {
+		return nil, err
+	}
+	roots, err := i.own.Bundle(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read CA: %w", err)
 	}
-	var out []byte
-	for _, cert := range bundle {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
-	}
-	if err := atomicfile.Write(i.caFile, out, 0o644); err != nil {
-		return nil, err
-	}
-	// The CA of devices may be away: until it answers, no device is believed.
-	i.clients.Store(x509.NewCertPool())
-	return i, i.renew()
+	return i, i.publish(roots)
 }
+
+// publish writes the roots of the service's own certificate where people find
+// them.
+func (i *identity) publish(roots []*x509.Certificate) error {
+	return atomicfile.Write(i.caFile, pemOf(roots), 0o644)
+}
+
+func pemOf(roots []*x509.Certificate) []byte {
+	var out []byte
+	for _, root := range roots {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})...)
+	}
+	return out
+}
+
+func derOf(roots []*x509.Certificate) [][]byte {
+	var out [][]byte
+	for _, root := range roots {
+		out = append(out, root.Raw)
+	}
+	return out
+}
+
+// leaf is the service's own certificate.
+func (i *identity) leaf() *x509.Certificate { return i.certificate.Load().Leaf }
+
+// believe is whom devices are to believe.
+func (i *identity) believe() api.TrustBundle { return *i.trust.Load() }
 
 // renew makes the service a certificate of its own.
 func (i *identity) renew() error {
@@ -55,24 +82,57 @@ func (i *identity) renew() error {
 	return nil
 }
 
-// refresh reads the CA bundle of devices anew, and renews the service's own
-// certificate in the last third of its life.
-func (i *identity) refresh(ctx context.Context) error {
-	leaf := i.certificate.Load().Leaf
+// stale reports whether the service's own certificate is in the last third of
+// its life, or of an authority that no longer signs.
+func (i *identity) stale(ctx context.Context) (bool, error) {
+	leaf := i.leaf()
 	if time.Now().After(leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3)) {
-		if err := i.renew(); err != nil {
-			return err
+		return true, nil
+	}
+	all, err := i.own.Authorities(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read CA: %w", err)
+	}
+	for _, a := range all {
+		if a.Role == ca.Signing {
+			return a.ID != ca.AuthorityID(leaf), nil
 		}
 	}
-	bundle, err := i.devices.Bundle(ctx)
+	return false, nil
+}
+
+// refresh reads anew whom to believe, and renews the service's own certificate
+// where that is due.
+func (i *identity) refresh(ctx context.Context) error {
+	stale, err := i.stale(ctx)
+	if err == nil && stale {
+		err = i.renew()
+	}
+	if err != nil {
+		return err
+	}
+	server, err := i.own.Bundle(ctx)
+	if err != nil {
+		return fmt.Errorf("read CA: %w", err)
+	}
+	devices, err := i.devices.Bundle(ctx)
 	if err != nil {
 		return fmt.Errorf("read the CA bundle of devices: %w", err)
 	}
+	before := i.believe()
+	after := api.TrustBundle{Server: derOf(server), Devices: derOf(devices)}
+	if before.Digest() == after.Digest() {
+		return nil
+	}
+	if err := i.publish(server); err != nil {
+		return err
+	}
 	pool := x509.NewCertPool()
-	for _, cert := range bundle {
+	for _, cert := range devices {
 		pool.AddCert(cert)
 	}
 	i.clients.Store(pool)
+	i.trust.Store(&after)
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (s *Service) Close() error {
 
 func (s *Service) wire(ctx context.Context, version string) error {
 	c := s.config
-	ownCA, err := local.Open(filepath.Join(c.DataDir, "ca"), local.Options{TrustDomain: c.TrustDomain, Now: time.Now})
+	ownCA, err := local.Open(c.localCA())
 	if err != nil {
 		return fmt.Errorf("open CA: %w", err)
 	}
@@ -141,7 +141,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		Alerts:  &alert.Service{Store: s.store, Now: time.Now},
 		Access:  &access.Service{Store: s.store, Policy: engine, Now: time.Now},
 		Reports: &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
-		Results: results, Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
+		Results: results, CA: s.openAuthorities(ownCA), Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
 		Ready: s.ready, Version: version, Log: s.log, Now: time.Now,
 	})
 	return nil
@@ -257,6 +257,9 @@ func (s *Service) greet(ctx context.Context, out io.Writer, addr net.Addr) error
 	}
 	fmt.Fprintf(out, "trothd: serving https://%s\n", addr)
 	fmt.Fprintf(out, "trothd: its CA certificate is %s\n", s.identity.caFile)
+	if note := sealing(s.identity.own); note != "" {
+		fmt.Fprintf(out, "trothd: %s\n", note)
+	}
 	if token != "" {
 		fmt.Fprintf(out, "trothd: bootstrap token, good for one login within 24 hours: %s\n", token)
 	}

@@ -81,6 +81,7 @@ func problemCodes(t *testing.T) string {
 	section("Endorsement keys", "Problems of package `attest/ek`.", constantCodes(t, "../../attest/ek/errors.go"))
 	section("Attestation results", "Problems of package `attest/ear` with tokens and key sets, for those who rely on them.", constantCodes(t, "../../attest/ear/errors.go"))
 	section("Certificate requests", "Problems of package `ca` with what a device asks to have signed.", constantCodes(t, "../../ca/csr.go"))
+	section("The CA in a directory", "Problems of package `ca/local` with the passphrase of its keys; `trothd` does not start. See the [operator's guide](operators-guide.md).", constantCodes(t, "../../ca/local/key.go"))
 	section("Vault", "Findings of `troth ca doctor`, from package `ca/vault`; see [Vault](vault.md).", constantCodes(t, "../../ca/vault/codes.go"))
 	return strings.TrimRight(out.String(), "\n") + "\n"
 }

@@ -137,8 +137,13 @@ func classify(ctx context.Context, err error, sent bool) *failure {
 		// Sealed, standby, over a quota, behind in replication: not done.
 		f.retry = true
 	default:
-		if answer.StatusCode < http.StatusInternalServerError {
+		switch {
+		case answer.StatusCode < http.StatusInternalServerError:
 			f.kind = ca.ErrRefused
+		case sent:
+			// Vault also fails after it has signed: when its audit device does not
+			// take the answer, or it is sealed meanwhile.
+			f.kind = ca.ErrAmbiguous
 		}
 	}
 	return f

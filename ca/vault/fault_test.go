@@ -194,7 +194,7 @@ func TestRetry(t *testing.T) {
 		http.Error(w, `{"errors":["storage is gone"]}`, http.StatusInternalServerError)
 	})
 	_, err := issuer.Issue(t.Context(), catest.NewRequest(t, "device"))
-	is(t, "internal error", err, ca.ErrUnavailable)
+	is(t, "internal error", err, ca.ErrAmbiguous)
 	if err == nil || !strings.Contains(err.Error(), "storage is gone") {
 		t.Errorf("internal error: %v does not carry Vault's sentence", err)
 	}

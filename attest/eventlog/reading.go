@@ -14,8 +14,8 @@ import (
 // nothing that it returns may be changed.
 type Reading struct {
 	log    *Log
+	bytes  []byte
 	sum    [sha256.Size]byte
-	size   int
 	replay map[string]map[int][]byte
 
 	mu        sync.Mutex
@@ -41,7 +41,7 @@ func Read(log []byte) (*Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reading{log: parsed, sum: sha256.Sum256(kept), size: len(kept), replay: parsed.Replay(), explained: map[coverageKey]explanation{}}, nil
+	return &Reading{log: parsed, bytes: kept, sum: sha256.Sum256(kept), replay: parsed.Replay(), explained: map[coverageKey]explanation{}}, nil
 }
 
 // Log is what was parsed.
@@ -49,6 +49,9 @@ func (r *Reading) Log() *Log { return r.log }
 
 // Sum is the SHA-256 of the log's bytes.
 func (r *Reading) Sum() [sha256.Size]byte { return r.sum }
+
+// Bytes are the log as it was read.
+func (r *Reading) Bytes() []byte { return r.bytes }
 
 // Replay is Log.Replay.
 func (r *Reading) Replay() map[string]map[int][]byte { return r.replay }
@@ -135,7 +138,7 @@ func (c *Cache) Get(sum [sha256.Size]byte) *Reading {
 // Keep keeps a reading, and drops those that were not asked for the longest. One
 // that is larger than the whole cache is not kept.
 func (c *Cache) Keep(r *Reading) {
-	if c == nil || r == nil || r.size > c.limit {
+	if c == nil || r == nil || len(r.bytes) > c.limit {
 		return
 	}
 	c.mu.Lock()
@@ -145,11 +148,11 @@ func (c *Cache) Keep(r *Reading) {
 		k.used = c.clock
 		return
 	}
-	for c.size+r.size > c.limit {
+	for c.size+len(r.bytes) > c.limit {
 		c.dropOldest()
 	}
 	c.known[r.sum] = &cached{r, c.clock}
-	c.size += r.size
+	c.size += len(r.bytes)
 }
 
 func (c *Cache) dropOldest() {
@@ -160,5 +163,5 @@ func (c *Cache) dropOldest() {
 		}
 	}
 	delete(c.known, oldest.reading.sum)
-	c.size -= oldest.reading.size
+	c.size -= len(oldest.reading.bytes)
 }

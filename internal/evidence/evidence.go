@@ -15,6 +15,7 @@ import (
 	"fmt"
 
 	"troth/attest"
+	"troth/attest/eventlog"
 	"troth/internal/fleet"
 )
 
@@ -59,6 +60,8 @@ type Subject struct {
 	// Files says what may run on a device with these PCR values, which a quote
 	// covers; nil: nothing is judged.
 	Files func(attest.PCRs) (attest.IMAFiles, error)
+	// EventLogs keeps what verified event logs say; nil: each is read anew.
+	EventLogs *eventlog.Cache
 }
 
 // Document is the evidence as it is kept: everything that is needed to appraise
@@ -85,6 +88,9 @@ type Appraised struct {
 	Result   attest.Result
 	Document fleet.Blob   // the Document
 	Logs     []fleet.Blob // that came with it
+	// Held are the logs that did not come and were not fetched. Whoever keeps the
+	// document keeps them too: only then is it sure that the store has them.
+	Held []fleet.Blob
 	// Progress is how far the IMA list is counted now, and Pieces what it names that
 	// is new; nil: as before.
 	Progress *fleet.Progress
@@ -110,7 +116,7 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	if err != nil {
 		return Appraised{}, err
 	}
-	eventLog, err := resolve(ctx, blobs, "event log", sub.EventLog)
+	eventLog, err := resolveEventLog(ctx, blobs, sub.EventLog, about.EventLogs)
 	if err != nil {
 		return Appraised{}, err
 	}
@@ -133,11 +139,13 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	}
 	v := verifier{blobs: blobs, about: about}
 	result, err := v.appraise(ctx, attest.Evidence{
-		AK: about.AK, Quote: sub.Quote, Signature: sub.Signature, PCRs: pcrs, EventLog: eventLog.content, IMA: ima.content, IMAFrom: from,
+		AK: about.AK, Quote: sub.Quote, Signature: sub.Signature, PCRs: pcrs, EventLog: eventLog.unread(), ReadLog: eventLog.reading,
+		IMA: ima.content, IMAFrom: from,
 	}, binding)
 	if err != nil {
 		return Appraised{}, err
 	}
+	about.EventLogs.Keep(eventLog.reading) // never before: anybody could fill it
 	a, err := keep(sub, about, result, eventLog, ima)
 	if err != nil {
 		return Appraised{}, err
@@ -181,8 +189,11 @@ func keep(sub Submission, about Subject, result attest.Result, logs ...resolved)
 	}
 	a := Appraised{Result: result, Document: NewBlob(content)}
 	for _, l := range logs {
-		if l.fresh && len(l.content) > 0 {
+		switch {
+		case l.fresh && len(l.content) > 0:
 			a.Logs = append(a.Logs, NewBlob(l.content))
+		case l.reading != nil && l.content == nil:
+			a.Held = append(a.Held, fleet.Blob{Digest: hex.EncodeToString(l.sum[:]), Content: l.reading.Bytes()})
 		}
 	}
 	return a, nil
@@ -192,41 +203,6 @@ func keep(sub Submission, about Subject, result attest.Result, logs ...resolved)
 func NewBlob(content []byte) fleet.Blob {
 	sum := sha256.Sum256(content)
 	return fleet.Blob{Digest: hex.EncodeToString(sum[:]), Content: content}
-}
-
-// nothing is the digest of no bytes: of a list to which nothing was added.
-const nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-type resolved struct {
-	content []byte
-	sum     [sha256.Size]byte
-	fresh   bool // came with the submission
-}
-
-// resolve finds the content of a log and makes sure that it is the one named.
-func resolve(ctx context.Context, blobs Blobs, what string, l *Log) (resolved, error) {
-	if l == nil {
-		return resolved{}, nil
-	}
-	r := resolved{content: l.Content, fresh: l.Content != nil}
-	if l.SHA256 == nothing && !r.fresh {
-		r.content, r.fresh = []byte{}, true
-	}
-	if !r.fresh {
-		content, err := blobs.Blob(ctx, l.SHA256)
-		if fleet.IsKind(err, fleet.NotFound) {
-			return resolved{}, fleet.Errorf(fleet.Conflict, "log_required", "the service does not hold the %s %.16s…: send it whole", what, l.SHA256)
-		}
-		if err != nil {
-			return resolved{}, err
-		}
-		r.content = content
-	}
-	r.sum = sha256.Sum256(r.content)
-	if hex.EncodeToString(r.sum[:]) != l.SHA256 {
-		return resolved{}, fleet.Errorf(fleet.Invalid, "log_digest_mismatch", "the %s does not have the digest that was sent with it", what)
-	}
-	return r, nil
 }
 
 func parsePCRs(in map[string]map[int]string) (attest.PCRs, error) {

@@ -18,7 +18,7 @@ func (s *Service) appraise(ctx context.Context, d fleet.Device, c CheckIn) (evid
 	}
 	about := evidence.Subject{
 		Purpose: "checkin", Device: d.ID, AK: d.AKPublic, ClientKey: c.ClientKey, Nonce: c.Nonce,
-		Progress: progress, Clock: d.Clock,
+		Progress: progress, Clock: d.Clock, EventLogs: s.EventLogs,
 	}
 	if s.Files != nil {
 		about.Files = func(p attest.PCRs) (attest.IMAFiles, error) { return s.files(ctx, d.Model, p) }

@@ -55,7 +55,7 @@ func (s *Service) decide(ctx context.Context, d fleet.Device, previous fleet.Pos
 	}
 	o := outcome{
 		posture: p, device: s.appraised(d, p, a, firmware, now),
-		progress: a.Progress, logs: slices.Concat(a.Logs, a.Pieces), document: a.Document.Content, grounds: []fleet.Blob{a.Document},
+		progress: a.Progress, logs: slices.Concat(a.Logs, a.Pieces), document: a.Document.Content, grounds: append([]fleet.Blob{a.Document}, a.Held...),
 	}
 	if o.posture.Decision, err = o.keep("posture", in, decision); err != nil {
 		return outcome{}, err

@@ -65,7 +65,7 @@ func run(m *testing.M) int {
 
 // rig is a device of one kind or another before the real service and store.
 type rig struct {
-	t        *testing.T
+	t        testing.TB
 	service  *posture.Service
 	store    *store.Store
 	nonces   *nonce.Issuer
@@ -105,7 +105,7 @@ func (r *rollouts) Propose(_ context.Context, model, version, reason string, sta
 }
 
 // boot starts the TPM anew with an image: real PCRs, real logs.
-func boot(t *testing.T, image attesttest.Image) attesttest.BootLogs {
+func boot(t testing.TB, image attesttest.Image) attesttest.BootLogs {
 	t.Helper()
 	for _, tool := range []string{"swtpm", "swtpm_setup", "swtpm_localca"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -137,7 +137,7 @@ func boot(t *testing.T, image attesttest.Image) attesttest.BootLogs {
 	return logs
 }
 
-func manufacture(t *testing.T) {
+func manufacture(t testing.TB) {
 	t.Helper()
 	var err error
 	if machine.dir, err = os.MkdirTemp("", "tr"); err != nil {
@@ -156,7 +156,7 @@ func manufacture(t *testing.T) {
 	}
 }
 
-func newRig(t *testing.T, image attesttest.Image, change ...func(*posture.Config)) *rig {
+func newRig(t testing.TB, image attesttest.Image, change ...func(*posture.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, catalog: &catalog{}, rollouts: &rollouts{}, clock: start, logs: boot(t, image)}
 	r.device = fleet.DeviceID(fmt.Sprintf("%064x", 0xaa))

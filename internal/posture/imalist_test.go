@@ -100,7 +100,7 @@ type attestation struct {
 	ClockProblems []attest.Problem     `json:"clock_problems"`
 }
 
-func recorded(t *testing.T, p fleet.Posture) (a attestation) {
+func recorded(t testing.TB, p fleet.Posture) (a attestation) {
 	t.Helper()
 	if err := json.Unmarshal(p.Attestation, &a); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"troth/attest"
+	"troth/attest/eventlog"
 	"troth/internal/evidence"
 	"troth/internal/fleet"
 	"troth/internal/nonce"
@@ -67,9 +68,12 @@ type Config struct {
 	Loaded   func() bool // whether Releases was read since the start; nil: it was
 	Rollouts Rollouts
 	Nonces   *nonce.Issuer
-	Interval time.Duration // between two check-ins of a device
-	Fresh    time.Duration // how long a verdict is believed; more than one Interval
-	Now      func() time.Time
+	// EventLogs keeps what the logs of devices that booted alike say, for all of
+	// them; nil: each is read at each check-in.
+	EventLogs *eventlog.Cache
+	Interval  time.Duration // between two check-ins of a device
+	Fresh     time.Duration // how long a verdict is believed; more than one Interval
+	Now       func() time.Time
 }
 
 // Service is the use case.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"troth/attest/ek"
+	"troth/attest/eventlog"
 	"troth/ca"
 	"troth/ca/local"
 	"troth/internal/access"
@@ -45,6 +46,11 @@ const (
 	nonceLife     = 10 * time.Minute
 	challengeLife = 2 * time.Minute
 )
+
+// eventLogMemory is about what the service spends, in bytes, on event logs that it
+// has read: enough for some hundred different boots, each shared by all devices
+// that booted so.
+const eventLogMemory = 64 << 20
 
 // Service is a wired trothd.
 type Service struct {
@@ -126,8 +132,12 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		ChallengeLife: challengeLife, Now: time.Now,
 	})
 	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})
+	eventLogs, err := eventlog.NewCache(eventLogMemory)
+	if err != nil {
+		return err
+	}
 	s.posture = posture.New(posture.Config{
-		Store: s.store, Policy: engine, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Nonces: nonces,
+		Store: s.store, Policy: engine, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Nonces: nonces, EventLogs: eventLogs,
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}

@@ -19,7 +19,7 @@ const (
 // channel and exactly what is reported, so that none of it can be relayed or
 // edited.
 type Binding struct {
-	Purpose   string   // "enroll", "checkin" or "certify"
+	Purpose   string   // "enroll", "checkin", "certify" or "certify-idevid"
 	Nonce     []byte   // as the verifier gave it
 	DeviceID  string   // lower-case hex SHA-256 of the EK's TPMT_PUBLIC
 	ClientKey []byte   // PKIX SubjectPublicKeyInfo of the TLS key, DER

@@ -21,6 +21,7 @@ type EnrollInput struct {
 	Evidence            string           `json:"evidence"` // SHA-256 of the evidence, hexadecimal
 	Device              DeviceInput      `json:"device"`
 	EK                  EKInput          `json:"ek"`
+	IDevID              IDevIDInput      `json:"idevid"`
 	Registered          bool             `json:"registered"`           // the EK's hash was registered beforehand
 	RequireRegistration bool             `json:"require_registration"` // the service enrols registered devices only
 	Attestation         AttestationInput `json:"attestation"`
@@ -42,6 +43,18 @@ type EKInput struct {
 	Verified     bool   `json:"verified"`     // it leads to a trusted manufacturer
 	Manufacturer string `json:"manufacturer"` // the name of that manufacturer's root
 	Problem      string `json:"problem"`      // code of why it is not verified (package attest/ek)
+}
+
+// IDevIDInput is what the device's manufacturer certified beside the EK: an IDevID
+// or IAK in the same TPM.
+type IDevIDInput struct {
+	Given        bool   `json:"given"`        // the device showed one
+	Verified     bool   `json:"verified"`     // it leads to a trusted manufacturer, and its key is in the TPM of the EK
+	Kind         string `json:"kind"`         // idevid, iak; empty: none that can be read
+	Manufacturer string `json:"manufacturer"` // the name of that manufacturer's root
+	Serial       string `json:"serial"`       // of the device, in the manufacturer's words
+	Model        string `json:"model"`        // likewise
+	Problem      string `json:"problem"`      // code of why it is not verified (packages attest/idevid, attest)
 }
 
 // FirmwareInput compares the proven firmware with what was published for the

@@ -11,6 +11,8 @@ type EnrollRequest struct {
 	EKChain       []byte `json:"ek_chain,omitempty" maxLength:"87384" doc:"what the NV indices 0x01c00100 to 0x01c001ff hold, one after the other: at most 16 certificates in 64 KiB"`
 	EKTemplate    []byte `json:"ek_template,omitempty" maxLength:"2048" doc:"TPMT_PUBLIC from the NV index of the EK's template, where the TPM has one"`
 	EKNonce       []byte `json:"ek_nonce,omitempty" maxLength:"1024" doc:"from the NV index of the EK's nonce, where the TPM has one"`
+	IDevIDPublic  []byte `json:"idevid_public,omitempty" maxLength:"4096" doc:"TPMT_PUBLIC of the manufacturer's IDevID, or of its IAK, where the TPM has one"`
+	IDevIDChain   []byte `json:"idevid_chain,omitempty" maxLength:"87384" doc:"its certificate and those above it, as the NV indices from 0x01c90000 or 0x01c90100 on hold them: at most 16 in 64 KiB"`
 	AKPublic      []byte `json:"ak_public" maxLength:"4096" doc:"TPMT_PUBLIC of the attestation key"`
 	TLSPublic     []byte `json:"tls_public" maxLength:"4096" doc:"TPMT_PUBLIC of the TLS key"`
 	Model         string `json:"model" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"hardware model"`
@@ -37,6 +39,9 @@ type EnrollProof struct {
 	CertifyInfo      []byte   `json:"certify_info" maxLength:"4096" doc:"TPMS_ATTEST: the AK certifies the TLS key"`
 	CertifySignature []byte   `json:"certify_signature" maxLength:"4096" doc:"TPMT_SIGNATURE"`
 	CSR              []byte   `json:"csr" maxLength:"16384" doc:"PKCS #10, DER"`
+
+	IDevIDCertifyInfo      []byte `json:"idevid_certify_info,omitempty" maxLength:"4096" doc:"TPMS_ATTEST: the AK certifies the IDevID or IAK (TPM2_Certify or TPM2_CertifyCreation)"`
+	IDevIDCertifySignature []byte `json:"idevid_certify_signature,omitempty" maxLength:"4096" doc:"TPMT_SIGNATURE"`
 }
 
 // Credential is what a device may prove itself with until NotAfter.

@@ -18,10 +18,20 @@ type Device struct {
 	VerdictSince    *time.Time        `json:"verdict_since,omitempty"`
 	Firmware        string            `json:"firmware,omitempty"`
 	Manufacturer    string            `json:"manufacturer,omitempty"`
+	IDevID          *IDevID           `json:"idevid,omitempty" doc:"what its manufacturer certified beside the EK"`
 	EnrolledAt      *time.Time        `json:"enrolled_at,omitempty"`
 	LastSeen        *time.Time        `json:"last_seen,omitempty"`
 	CertificateEnds *time.Time        `json:"certificate_not_after,omitempty"`
 	Posture         *Posture          `json:"posture,omitempty" doc:"only for a single device"`
+}
+
+// IDevID is what a device's manufacturer says of it by an IDevID or IAK.
+type IDevID struct {
+	Kind         string `json:"kind,omitempty" doc:"idevid or iak"`
+	Manufacturer string `json:"manufacturer,omitempty" doc:"whose root the certificate led to; none: it was not verified"`
+	Serial       string `json:"serial,omitempty"`
+	Model        string `json:"model,omitempty"`
+	Problem      string `json:"problem,omitempty" doc:"why it was not verified, or a warning"`
 }
 
 // Posture is the latest appraised posture of a device.

@@ -174,12 +174,30 @@ func device(ctx context.Context, client *api.Client, id string) (d api.Device, e
 	return d, err
 }
 
+// devIDText is what the manufacturer certified by an IDevID or IAK.
+func devIDText(d *api.IDevID) string {
+	if d == nil {
+		return ""
+	}
+	text := d.Manufacturer
+	if text == "" {
+		text = "not verified"
+	}
+	for _, part := range [][2]string{{"model", d.Model}, {"serial", d.Serial}, {"by", d.Kind}, {"problem", d.Problem}} {
+		if part[1] != "" {
+			text += ", " + part[0] + " " + part[1]
+		}
+	}
+	return text
+}
+
 func drawDevice(p *page, d api.Device) {
 	p.fields(
 		[2]string{"ID", d.ID}, [2]string{"Name", d.Name}, [2]string{"Model", d.Model}, [2]string{"Labels", labelText(d.Labels)},
 		[2]string{"Lifecycle", d.Lifecycle}, [2]string{"Because", d.LifecycleReason}, [2]string{"Presence", d.Presence},
 		[2]string{"Verdict", d.Verdict}, [2]string{"Verdict since", agoOf(d.VerdictSince, p.now)},
 		[2]string{"Firmware", d.Firmware}, [2]string{"TPM maker", d.Manufacturer},
+		[2]string{"Device maker", devIDText(d.IDevID)},
 		[2]string{"Enrolled", agoOf(d.EnrolledAt, p.now)}, [2]string{"Last seen", agoOf(d.LastSeen, p.now)},
 		[2]string{"Certificate ends", agoOf(d.CertificateEnds, p.now)},
 	)

@@ -24,6 +24,8 @@ type Claim struct {
 	EKChain       []byte // certificates above the EK's as the TPM's NV memory has them (ek.ParseChain)
 	EKTemplate    []byte // TPMT_PUBLIC from NV memory; nil: none
 	EKNonce       []byte // from NV memory; nil: none
+	DevIDPublic   []byte // TPMT_PUBLIC of the manufacturer's IDevID or IAK; nil: none
+	DevIDChain    []byte // its certificate and those above, as ek.ParseChain reads them
 	AKPublic      []byte // TPMT_PUBLIC
 	TLSPublic     []byte // TPMT_PUBLIC
 	Model         string
@@ -53,6 +55,9 @@ func (s *Service) Begin(ctx context.Context, c Claim) (Challenge, error) {
 	if err := s.endorse(ctx, &e, c, now); err != nil {
 		return Challenge{}, err
 	}
+	if err := s.identify(ctx, &e, c, now); err != nil {
+		return Challenge{}, err
+	}
 	if err := s.onlyOnce(ctx, e); err != nil {
 		return Challenge{}, err
 	}
@@ -61,7 +66,7 @@ func (s *Service) Begin(ctx context.Context, c Claim) (Challenge, error) {
 		return Challenge{}, err
 	}
 	// Nobody vouches for this TPM: no row is kept for it.
-	if e.Manufacturer == "" && known.RegisteredAt.IsZero() {
+	if !vouchedFor(e) && known.RegisteredAt.IsZero() {
 		return Challenge{}, stranger(e)
 	}
 	akName, err := attest.CheckAK(c.AKPublic)
@@ -86,6 +91,9 @@ func (s *Service) Begin(ctx context.Context, c Claim) (Challenge, error) {
 
 // codeOf is the stable code that a capability package gave its refusal.
 func codeOf(err error, otherwise string) string {
+	if code, ok := identityCode(err); ok {
+		return code
+	}
 	var endorsement *ek.Error
 	var evidence *attest.Error
 	var request *ca.CSRError

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"troth/attest"
+	"troth/attest/ek"
 	"troth/ca"
 	"troth/internal/evidence"
 	"troth/internal/fleet"
@@ -26,6 +27,9 @@ type Proof struct {
 	CertifyInfo      []byte // TPMS_ATTEST by the AK over the TLS key
 	CertifySignature []byte // TPMT_SIGNATURE
 	CSR              []byte // PKCS #10, DER
+
+	// The same by the AK over the manufacturer's key, where one was shown.
+	DevIDCertifyInfo, DevIDCertifySignature []byte
 }
 
 // Credential is what an enrolled device proves itself with.
@@ -49,6 +53,9 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	}
 	tlsKey, err := s.verifyKeys(e, p, now)
 	if err != nil {
+		return Credential{}, err
+	}
+	if err := verifyDevID(e, p); err != nil {
 		return Credential{}, err
 	}
 	request := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device), Lifetime: s.CertificateLife}
@@ -86,6 +93,9 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 		return Credential{}, err
 	}
 	device = enrolled(device, e, spki, now)
+	if device.EKKey, err = ek.KeyID(e.EKPublic); err != nil {
+		return Credential{}, coded(err, "ek_refused", "the endorsement key is refused")
+	}
 	return s.issue(ctx, device, request, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
@@ -129,8 +139,12 @@ func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device
 	}
 	in := policy.EnrollInput{
 		Now: now, Evidence: a.Document.Digest,
-		Device:     policy.DeviceInput{ID: string(e.Device), Name: name, Model: model, Labels: d.Labels, Lifecycle: string(d.Lifecycle)},
-		EK:         policy.EKInput{Certificate: len(e.EKCertificate) > 0, Verified: e.Manufacturer != "", Manufacturer: e.Manufacturer, Problem: e.EKProblem},
+		Device: policy.DeviceInput{ID: string(e.Device), Name: name, Model: model, Labels: d.Labels, Lifecycle: string(d.Lifecycle)},
+		EK:     policy.EKInput{Certificate: len(e.EKCertificate) > 0, Verified: e.Manufacturer != "", Manufacturer: e.Manufacturer, Problem: e.EKProblem},
+		IDevID: policy.IDevIDInput{
+			Given: e.DevID.Given(), Verified: e.DevID.Manufacturer != "", Kind: e.DevID.Kind, Manufacturer: e.DevID.Manufacturer,
+			Serial: e.DevID.Serial, Model: e.DevID.Model, Problem: e.DevID.Problem,
+		},
 		Registered: !d.RegisteredAt.IsZero(), RequireRegistration: s.RequireRegistration,
 		Attestation: evidence.Attestation(a.Result),
 	}
@@ -196,7 +210,7 @@ func enrolled(d fleet.Device, e fleet.Enrollment, spki []byte, now time.Time) fl
 	if d.Lifecycle != fleet.Active {
 		d.Lifecycle, d.LifecycleAt, d.LifecycleReason = fleet.Active, now, "enrolled"
 	}
-	d.EnrolledAt, d.Manufacturer = now, e.Manufacturer
+	d.EnrolledAt, d.Manufacturer, d.DevID = now, e.Manufacturer, e.DevID
 	d.EKPublic, d.EKCertificate, d.AKPublic, d.TLSPublic = e.EKPublic, e.EKCertificate, e.AKPublic, spki
 	// Another key's clock cannot be compared with the last one's.
 	d.Clock, d.Verdict, d.VerdictSince, d.FreshUntil = fleet.Clock{}, fleet.Unknown, now, time.Time{}

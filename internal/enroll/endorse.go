@@ -83,19 +83,10 @@ func (s *Service) vouch(ctx context.Context, cert *x509.Certificate, nvChain []b
 		}
 		return "", codeOf(unreadable, "ek_malformed"), nil
 	}
-	if s.CRLs == nil {
-		return chain.Manufacturer, "", nil
+	if problem, err = s.revoked(ctx, chain, now); err != nil {
+		return "", problem, nil //nolint:nilerr // the problem says it
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.CRLPatience)
-	defer cancel()
-	warnings, err := s.CRLs.Check(ctx, chain, s.Revocation, now)
-	switch {
-	case err != nil:
-		return "", codeOf(err, "ek_refused"), nil
-	case len(warnings) > 0:
-		return chain.Manufacturer, warnings[0].Code, nil
-	}
-	return chain.Manufacturer, "", nil
+	return chain.Manufacturer, problem, nil
 }
 
 // roots are the trusted manufacturers as they are now.
@@ -136,6 +127,10 @@ func (s *Service) onlyOnce(ctx context.Context, e fleet.Enrollment) error {
 }
 
 func stranger(e fleet.Enrollment) error {
+	if e.DevID.Problem != "" && e.EKProblem != ek.CodeRevoked {
+		return fleet.Errorf(fleet.Refused, e.DevID.Problem,
+			"device %s is not registered, and neither its EK (%s) nor what its manufacturer certified vouches for its TPM", e.Device.Short(), e.EKProblem)
+	}
 	advice := "register its EK hash or add the manufacturer's root"
 	switch e.EKProblem {
 	case ek.CodeRevoked:

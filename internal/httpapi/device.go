@@ -41,6 +41,7 @@ func (e *edge) beginEnrolment(ctx context.Context, in *struct{ Body api.EnrollRe
 	c, err := e.Enroll.Begin(ctx, enroll.Claim{
 		EKCertificate: in.Body.EKCertificate, EKPublic: in.Body.EKPublic, EKChain: in.Body.EKChain,
 		EKTemplate: in.Body.EKTemplate, EKNonce: in.Body.EKNonce,
+		DevIDPublic: in.Body.IDevIDPublic, DevIDChain: in.Body.IDevIDChain,
 		AKPublic: in.Body.AKPublic, TLSPublic: in.Body.TLSPublic, Model: in.Body.Model, Name: in.Body.Name,
 	})
 	return answer(api.EnrollChallenge{
@@ -56,6 +57,7 @@ func (e *edge) completeEnrolment(ctx context.Context, in *struct {
 	c, err := e.Enroll.Complete(ctx, in.ID, enroll.Proof{
 		Secret: in.Body.Secret, Evidence: submission(in.Body.Evidence),
 		CertifyInfo: in.Body.CertifyInfo, CertifySignature: in.Body.CertifySignature, CSR: in.Body.CSR,
+		DevIDCertifyInfo: in.Body.IDevIDCertifyInfo, DevIDCertifySignature: in.Body.IDevIDCertifySignature,
 	})
 	return answer(credential(c), err)
 }

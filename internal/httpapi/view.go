@@ -9,12 +9,19 @@ import (
 	"troth/internal/fleet"
 )
 
+func devIDView(d fleet.DevID) *api.IDevID {
+	if !d.Given() {
+		return nil
+	}
+	return &api.IDevID{Kind: d.Kind, Manufacturer: d.Manufacturer, Serial: d.Serial, Model: d.Model, Problem: d.Problem}
+}
+
 func deviceView(d fleet.Device, now time.Time) api.Device {
 	return api.Device{
 		ID: string(d.ID), Name: d.Name, Model: d.Model, Labels: d.Labels,
 		Lifecycle: string(d.Lifecycle), LifecycleReason: d.LifecycleReason,
 		Presence: string(d.PresenceAt(now)), Verdict: string(d.Believed(now)), VerdictSince: instant(d.VerdictSince),
-		Firmware: d.FirmwareVersion, Manufacturer: d.Manufacturer,
+		Firmware: d.FirmwareVersion, Manufacturer: d.Manufacturer, IDevID: devIDView(d.DevID),
 		EnrolledAt: instant(d.EnrolledAt), LastSeen: instant(d.LastSeen),
 	}
 }

@@ -66,6 +66,58 @@ test_unverified_certificate_needs_registration_whatever_the_config if {
 	denied(with_facts({"/ek": unverified("")}), "unknown_manufacturer") with data.config.enroll.allow_unverified_certificate as true
 }
 
+# Revocation is no mere lack of proof: it has a setting of its own.
+test_revoked_ek_is_denied if {
+	facts := with_facts({"/ek": unverified("ek_revoked"), "/registered": true})
+	denied(facts, "certificate_revoked")
+	denied(facts, "certificate_revoked") with data.config.enroll.allow_unverified_certificate as true
+	denied(facts, "certificate_revoked") with data.config.enroll.allow_revoked_certificate as "true"
+	allowed(facts) with data.config.enroll.allow_revoked_certificate as true
+}
+
+test_revoked_ek_needs_registration_whatever_the_config if {
+	denied(with_facts({"/ek": unverified("ek_revoked")}), "certificate_revoked") with data.config.enroll.allow_revoked_certificate as true
+}
+
+identified := {"given": true, "verified": true, "kind": "idevid", "manufacturer": "ACME", "serial": "1", "model": "gw-100", "problem": ""}
+
+unidentified(problem) := object.union(identified, {"verified": false, "manufacturer": "", "serial": "", "model": "", "problem": problem})
+
+with_idevid(idevid, changes) := object.union(with_facts(changes), {"idevid": idevid})
+
+test_idevid_vouches if {
+	allowed(with_idevid(identified, {"/ek": no_certificate}))
+	allowed(with_idevid(identified, {"/ek": unverified("ek_unknown_manufacturer")}))
+	allowed(with_idevid(identified, {"/ek": unverified("ek_expired")}))
+	contains(decision(with_idevid(identified, {"/ek": no_certificate})).reason, "ACME")
+}
+
+test_idevid_that_does_not_hold_vouches_for_nothing if {
+	some problem in ["idevid_expired", "idevid_key_mismatch", ""]
+	denied(with_idevid(unidentified(problem), {"/ek": no_certificate}), "not_registered")
+	denied(with_idevid(unidentified(problem), {"/ek": unverified("ek_unknown_manufacturer")}), "unknown_manufacturer")
+	allowed(with_idevid(unidentified(problem), {}))
+}
+
+test_idevid_does_not_outweigh_a_revocation if {
+	denied(with_idevid(identified, {"/ek": unverified("ek_revoked")}), "certificate_revoked")
+	denied(with_idevid(unidentified("idevid_revoked"), {}), "certificate_revoked")
+}
+
+test_idevid_is_no_registration if {
+	denied(with_idevid(identified, {"/ek": no_certificate, "/require_registration": true}), "not_registered")
+}
+
+test_idevid_required if {
+	denied(good, "idevid_required") with data.config.enroll.require_idevid as true
+	denied(with_facts({"/registered": true}), "idevid_required") with data.config.enroll.require_idevid as true
+	allowed(with_idevid(identified, {})) with data.config.enroll.require_idevid as true
+}
+
+test_idevid_required_in_other_words if denied(good, "idevid_required") with data.config.enroll.require_idevid as "yes"
+
+test_idevid_without_ek_is_undecided if denied(json.remove(with_idevid(identified, {}), ["ek"]), "undecided")
+
 test_failed_attestation_is_denied if {
 	facts := with_facts({"/attestation": {"verified": false, "problems": ["nonce"]}})
 	denied(facts, "attestation_failed")

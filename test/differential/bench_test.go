@@ -15,7 +15,7 @@ import (
 // same quote and parse of the same log, and nothing more of it (no replay, no
 // Secure Boot state): "x/go-attestation" is the ratio of their shortest times.
 func BenchmarkAgainstGoAttestation(b *testing.B) {
-	for _, boot := range []string{"shim-grub", "uki"} {
+	for _, boot := range []string{"own-keys", "qemu-kernel", "shim-grub", "systemd-boot", "uki"} {
 		b.Run(boot, func(b *testing.B) {
 			quotes := map[string]quoteCase{}
 			capturedQuotes(b, filepath.Join(capturedDir, boot), quotes)

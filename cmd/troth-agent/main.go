@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,7 +32,7 @@ const usage = `troth-agent proves a device's state to a Troth service, and keeps
 
 Usage:
   troth-agent run FLAGS       enrol where needed, then check in until told to stop
-  troth-agent id [--tpm T]    the device's id: what "troth device register --ek-hash" takes
+  troth-agent id [FLAGS]      the device's id: what "troth device register --ek-hash" takes
   troth-agent tuf FLAGS VERB  a TUF client alone: init ROOT, refresh, download
   troth-agent version
 
@@ -68,13 +69,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 func printID(args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("troth-agent id", flag.ContinueOnError)
 	spec := f.String("tpm", agent.DefaultTPM, "TPM `device`, or unix:PATH of a software TPM's socket")
+	state := f.String("state-dir", defaultStateDir, "the agent's own `directory`: the id is that of the key it goes by")
 	f.SetOutput(stderr)
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return done
 	} else if err != nil || f.NArg() > 0 {
 		return usedWrong
 	}
-	id, err := agent.DeviceID(*spec)
+	id, err := agent.DeviceID(*spec, *state)
 	if err != nil {
 		fmt.Fprintln(stderr, "troth-agent:", err)
 		return failed
@@ -82,6 +84,8 @@ func printID(args []string, stdout, stderr io.Writer) int {
 	fmt.Fprintln(stdout, id)
 	return done
 }
+
+const defaultStateDir = "/var/lib/troth-agent"
 
 type options struct {
 	agent       agent.Config
@@ -94,7 +98,7 @@ func flags(o *options) *flag.FlagSet {
 	f := flag.NewFlagSet("troth-agent run", flag.ContinueOnError)
 	f.StringVar(&o.agent.Server, "server", "", "base `URL` of the service, https://…")
 	f.StringVar(&o.agent.ServerCA, "server-ca", "", "PEM `file` of the CA that the service's certificate comes from")
-	f.StringVar(&o.agent.StateDir, "state-dir", "/var/lib/troth-agent", "the agent's own `directory`")
+	f.StringVar(&o.agent.StateDir, "state-dir", defaultStateDir, "the agent's own `directory`")
 	f.StringVar(&o.agent.TPM, "tpm", agent.DefaultTPM, "TPM `device`, or unix:PATH of a software TPM's socket")
 	f.StringVar(&o.agent.Model, "model", "", "hardware `model`")
 	f.StringVar(&o.agent.Name, "name", "", "what the device calls itself")
@@ -103,6 +107,12 @@ func flags(o *options) *flag.FlagSet {
 	f.StringVar(&o.agent.SlotDir, "slots", "", "`directory` of the firmware slots; without it nothing is installed")
 	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed with --slots")
 	f.StringVar(&o.agent.ResultFile, "result-file", "", "`file` for the device's signed attestation result, written after each check-in; relative to --state-dir")
+	f.StringVar(&o.agent.IDevIDChain, "idevid-chain", "", "`file` with the manufacturer's certificates for an IDevID or IAK, PEM or DER; without it those in the TPM's NV memory, if any, are shown")
+	f.Func("idevid-handle", "persistent `handle` of that key; by default 0x81020000 and 0x81020001", func(s string) error {
+		n, err := strconv.ParseUint(s, 0, 32)
+		o.agent.IDevIDHandle = uint32(n)
+		return err
+	})
 	f.DurationVar(&o.agent.ConfirmWithin, "confirm-within", 15*time.Minute, "how long a new slot has to prove itself")
 	f.StringVar(&o.healthCheck, "health-check", "", "`command` that exits 0 if what booted works")
 	f.StringVar(&o.reboot, "reboot", "", "`command` that reboots; without it the agent exits with status 10")

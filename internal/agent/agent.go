@@ -38,6 +38,8 @@ type Config struct {
 	TUFRoot       string        // first trusted TUF root, a file
 	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere
 	Version       string        // of the agent
+	IDevIDChain   string        // the manufacturer's certificates for an IDevID or IAK, a file; empty: the TPM has them
+	IDevIDHandle  uint32        // where that key is persistent; 0: where the TCG says
 	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
 
 	// HealthCheck says whether what booted works. nil: it does.
@@ -54,6 +56,8 @@ type Agent struct {
 	slots    *slot.Pair // nil: installs nothing
 	identity *identity
 	session  *session // nil until enrolled
+
+	withoutDevID bool // the TPM did not certify the manufacturer's key
 
 	bootedAt  time.Time
 	nonce     []byte          // for the next check-in; nil: ask for one

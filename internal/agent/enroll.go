@@ -88,12 +88,19 @@ func (a *Agent) enroll(ctx context.Context) (credential, error) {
 		EKCertificate: ek.Certificate, EKPublic: ek.Public, EKChain: ek.Chain, EKTemplate: ek.StoredTemplate, EKNonce: ek.Nonce,
 		AKPublic: a.identity.AK.Public, TLSPublic: a.identity.TLS.Public, Model: a.Model, Name: a.Name,
 	}
+	made := a.devID()
+	if made != nil {
+		request.IDevIDPublic, request.IDevIDChain = made.Public, made.Chain
+	}
 	var challenge api.EnrollChallenge
 	if err := client.Do(ctx, http.MethodPost, api.PathEnrollments, request, &challenge); err != nil {
 		return credential{}, err
 	}
 	proof, err := a.prove(challenge)
 	if err != nil {
+		return credential{}, err
+	}
+	if err := a.proveDevID(made, challenge, &proof); err != nil {
 		return credential{}, err
 	}
 	var issued api.Credential

@@ -52,19 +52,35 @@ type updateState struct {
 const DefaultTPM = "/dev/tpmrm0"
 
 // DeviceID is the id of the device with the TPM: the hash of its endorsement key
-// by which it can be registered.
-func DeviceID(spec string) (fleet.DeviceID, error) {
+// by which it can be registered. It is the key that the agent with the state
+// directory goes by, if it has one and this is still its TPM, and otherwise the
+// one that it would choose.
+func DeviceID(spec, dir string) (fleet.DeviceID, error) {
+	var kept identity
+	if _, err := (&stateDir{dir}).read(keysFile, &kept); err != nil {
+		return "", err
+	}
 	transport, err := tpm.Open(spec)
 	if err != nil {
 		return "", fmt.Errorf("open TPM %s: %w", spec, err)
 	}
 	t := tpm.New(transport)
-	ek, err := t.EK()
+	ek, err := kept.endorsementKey(t)
 	if err = errors.Join(err, t.Close()); err != nil {
 		return "", fmt.Errorf("read endorsement key: %w", err)
 	}
 	sum := sha256.Sum256(ek.Public)
 	return fleet.DeviceID(hex.EncodeToString(sum[:])), nil
+}
+
+// endorsementKey is the kept one, unless the TPM is another.
+func (id *identity) endorsementKey(t *tpm.TPM) (tpm.EK, error) {
+	if id.EKPublic != nil {
+		if err := t.CheckIdentity(id.EKPublic); err != nil && !errors.Is(err, tpm.ErrReplaced) {
+			return tpm.EK{}, err
+		}
+	}
+	return t.EK()
 }
 
 func (s *stateDir) credential() (credential, bool, error) {

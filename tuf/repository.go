@@ -24,12 +24,14 @@ type Repository struct {
 	afterStep func(path string) error
 }
 
-// RoleStatus tells how long a role's signature still lives.
+// RoleStatus tells how long a role's signature still lives, and who signs it.
 type RoleStatus struct {
-	Role     string // root, targets, snapshot or timestamp
-	Version  int64
-	Expires  time.Time     // UTC
-	Lifetime time.Duration // that a new signature gets
+	Role      string // root, targets, snapshot, timestamp, a delegated role, or the hash bin that expires first
+	Version   int64  // 0: it has published nothing yet
+	Expires   time.Time
+	Lifetime  time.Duration // that a new signature gets
+	KeyIDs    []string
+	Threshold int
 }
 
 // Open opens a repository that Init made, and verifies its metadata (but not
@@ -94,21 +96,68 @@ func (r *Repository) Root() ([]byte, error) {
 	return data, nil
 }
 
-// Status lists the four roles in the order root, targets, snapshot, timestamp,
-// so that a service can alert on those that Refresh cannot sign anew.
+// Status lists the roles: root, targets, snapshot, timestamp, then those that are
+// delegated, and of hash bins the one that expires first.
 func (r *Repository) Status() ([]RoleStatus, error) {
 	current, err := r.load()
 	if err != nil {
 		return nil, err
 	}
-	root, targets := current.Root.Signed, current.Targets[metadata.TARGETS].Signed
+	root, targets := current.Root.Signed, current.targets().Signed
 	snapshot, timestamp := current.Snapshot.Signed, current.Timestamp.Signed
-	return []RoleStatus{
-		{metadata.ROOT, root.Version, root.Expires, lifetime(current.Root, metadata.ROOT)},
-		{metadata.TARGETS, targets.Version, targets.Expires, lifetime(current.Root, metadata.TARGETS)},
-		{metadata.SNAPSHOT, snapshot.Version, snapshot.Expires, lifetime(current.Root, metadata.SNAPSHOT)},
-		{metadata.TIMESTAMP, timestamp.Version, timestamp.Expires, lifetime(current.Root, metadata.TIMESTAMP)},
-	}, nil
+	list := []RoleStatus{
+		{Role: metadata.ROOT, Version: root.Version, Expires: root.Expires},
+		{Role: metadata.TARGETS, Version: targets.Version, Expires: targets.Expires},
+		{Role: metadata.SNAPSHOT, Version: snapshot.Version, Expires: snapshot.Expires},
+		{Role: metadata.TIMESTAMP, Version: timestamp.Version, Expires: timestamp.Expires},
+	}
+	if targets.Delegations != nil {
+		for _, d := range targets.Delegations.Roles {
+			s := RoleStatus{Role: d.Name}
+			if current.published(d.Name) {
+				md, err := current.role(d.Name)
+				if err != nil {
+					return nil, err
+				}
+				s.Version, s.Expires = md.Signed.Version, md.Signed.Expires
+			}
+			list = append(list, s)
+		}
+	}
+	first, err := current.firstBin()
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, first...)
+	for i := range list {
+		s := &list[i]
+		a, err := current.authority(s.Role)
+		if err != nil {
+			return nil, err
+		}
+		s.Lifetime, s.KeyIDs, s.Threshold = a.life, a.ids, a.threshold
+	}
+	return list, nil
+}
+
+// firstBin is the hash bin that expires first, if there are any.
+func (v *view) firstBin() ([]RoleStatus, error) {
+	bins, err := v.bins()
+	if err != nil {
+		return nil, err
+	}
+	var first []RoleStatus
+	for _, bin := range bins {
+		md, err := v.role(bin)
+		if err != nil {
+			return nil, err
+		}
+		if first == nil || md.Signed.Expires.Before(first[0].Expires) {
+			first = []RoleStatus{{Role: bin, Version: md.Signed.Version, Expires: md.Signed.Expires}}
+		}
+		delete(v.Targets, bin)
+	}
+	return first, nil
 }
 
 func (r *Repository) loadTrusted() (*trustedmetadata.TrustedMetadata, error) {

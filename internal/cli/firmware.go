@@ -59,9 +59,11 @@ const codeInvalidReference = "reference_invalid"
 
 // publication is what the flags of firmware publish say.
 type publication struct {
-	file, repo, keys, reference string
-	release                     tuf.Release
-	files                       runnable
+	place
+	file, reference, out string
+	staged               bool
+	release              tuf.Release
+	files                runnable
 }
 
 func (a *app) firmwarePublishCommand() *cobra.Command {
@@ -71,7 +73,9 @@ func (a *app) firmwarePublishCommand() *cobra.Command {
 		Short: "Sign a firmware file into a repository",
 		Long: `Sign a firmware file into a TUF repository: a directory that trothd, or any web
 server, serves. No server is asked. The targets, snapshot and timestamp keys must be
-in the keys directory.
+in the keys directory (for a model that is delegated, its supplier's instead of the
+targets keys). With --stage it waits beside the repository until enough of them have
+signed it elsewhere: see troth tuf sign.
 
 The counter grows with every release of a model: devices refuse to go back. The
 reference values are the PCR values that a device quotes once it runs the release, as
@@ -90,8 +94,10 @@ ima-known-files fails where another did.`,
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&pub.repo, "repo", "", "`DIR` of the repository")
-	f.StringVar(&pub.keys, "keys", "", "`DIR` of the signing keys")
+	pub.repoFlag(f)
+	pub.keysFlag(f)
+	f.BoolVar(&pub.staged, "stage", false, "stage it for its signers instead of signing it now")
+	f.StringVar(&pub.out, "out", "", "`FILE` to write the stage to, with --stage")
 	f.StringVar(&pub.reference, "reference", "", "`FILE` of the reference values (JSON)")
 	f.StringVar(&pub.release.Model, "model", "", "hardware model that it is for")
 	f.StringVar(&pub.release.Version, "version", "", "version, for people")
@@ -104,8 +110,8 @@ ima-known-files fails where another did.`,
 }
 
 func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
-	if pub.repo == "" || pub.keys == "" || pub.reference == "" {
-		return usagef("firmware publish needs --repo, --keys and --reference")
+	if pub.repo == "" || pub.keys == "" && !pub.staged || pub.reference == "" {
+		return usagef("firmware publish needs --repo, --keys (or --stage) and --reference")
 	}
 	ref, err := a.readReference(pub.reference)
 	if err != nil {
@@ -126,9 +132,16 @@ func (a *app) firmwarePublish(ctx context.Context, pub publication) error {
 		return failf(exitUsage, codeFile, "%s", err)
 	}
 	defer func() { _ = content.Close() }()
-	repo, err := tuf.Open(pub.repo, pub.keys)
+	repo, err := pub.open()
 	if err != nil {
-		return explainTUF(err)
+		return err
+	}
+	if pub.staged {
+		s, err := repo.StageRelease(ctx, pub.release, content, files, a.Now())
+		if err != nil {
+			return explainTUF(err)
+		}
+		return a.showStage(pub.out, s)
 	}
 	got, err := a.publishWhenFree(ctx, repo, pub.release, content, files)
 	if err != nil {
@@ -206,11 +219,24 @@ func released(t tuf.Target) api.Release {
 // explainTUF ranks what a repository refuses.
 func explainTUF(err error) error {
 	var missing *tuf.MissingKeyError
+	var unsigned *tuf.MissingSignaturesError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &missing):
 		return failf(exitUsage, "missing_key", "%s", missing)
+	case errors.As(err, &unsigned):
+		return failf(exitNo, "signatures_missing", "%s", unsigned)
+	case errors.Is(err, tuf.ErrTwin):
+		return failf(exitNo, "release_twin", "%s", err)
+	case errors.Is(err, tuf.ErrDelegation):
+		return failf(exitNo, "release_delegated", "%s", err)
+	case errors.Is(err, tuf.ErrNoRole):
+		return failf(exitNo, "no_role", "%s", err)
+	case errors.Is(err, tuf.ErrStage):
+		return failf(exitNo, "stage_mismatch", "%s", err)
+	case errors.Is(err, tuf.ErrPending):
+		return failf(exitNo, "stage_pending", "%s", err)
 	case errors.Is(err, tuf.ErrInvalid):
 		return failf(exitUsage, "release_invalid", "%s", err)
 	case errors.Is(err, tuf.ErrCounter):

@@ -1,8 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,43 +16,84 @@ import (
 
 	"troth/internal/api"
 	"troth/tuf"
+	"troth/tuf/kms"
 )
 
 // tufStatus is how long the signatures of a repository still live.
 type tufStatus struct {
-	Repo  string    `json:"repo"`
-	Roles []tufRole `json:"roles"`
+	Repo    string      `json:"repo"`
+	Roles   []tufRole   `json:"roles"`
+	Pending *tufPending `json:"pending,omitempty"`
 }
 
 type tufRole struct {
-	Role    string    `json:"role"`
-	Version int64     `json:"version"`
-	Expires time.Time `json:"expires"`
+	Role      string    `json:"role"`
+	Version   int64     `json:"version"`
+	Expires   time.Time `json:"expires"`
+	Keys      []string  `json:"keys"` // key ids
+	Threshold int       `json:"threshold"`
 }
 
 func (a *app) tufCommand() *cobra.Command {
 	return a.noun("tuf", "Make and keep a repository of signed firmware",
 		`A repository is a directory of signed metadata and firmware files, after The Update
 Framework. The root and targets keys belong offline; the snapshot and timestamp keys
-stay where the repository is refreshed. None of these commands asks a server.`,
-		a.tufInitCommand(), a.tufListCommand(), a.tufRefreshCommand(), a.tufRotateCommand(), a.tufStatusCommand(), a.tufRootCommand())
+stay where the repository is refreshed. None of these commands asks a server.
+
+Where keys are kept apart, a change is staged beside the repository, carried as a file
+to each signer (show, sign) and published once enough have signed.`,
+		a.tufInitCommand(), a.tufListCommand(), a.tufRefreshCommand(), a.tufRotateCommand(), a.tufStatusCommand(), a.tufRootCommand(),
+		a.tufCreateKeyCommand(), a.tufKMSKeyCommand(),
+		a.tufStageCommand(), a.tufAddKeyCommand(), a.tufRemoveKeyCommand(), a.tufThresholdCommand(), a.tufRotateRootCommand(),
+		a.tufDelegateCommand(), a.tufUndelegateCommand(),
+		a.tufShowCommand(), a.tufSignCommand(), a.tufPublishCommand(), a.tufVerifyCommand(), a.tufExportCommand(), a.tufImportCommand())
 }
 
 // place is where a repository and its keys are.
-type place struct{ repo, keys string }
+type place struct{ repo, keys, passphrase string }
 
 func (l *place) repoFlag(f *pflag.FlagSet) {
 	f.StringVar(&l.repo, "repo", "", "`DIR` of the repository")
 }
 func (l *place) keysFlag(f *pflag.FlagSet) {
-	f.StringVar(&l.keys, "keys", "", "`DIR` of the signing keys")
+	f.StringVar(&l.keys, "keys", "", "`DIR` of the signing keys: NAME.pem, or NAME.kms for a key management service")
+	f.StringVar(&l.passphrase, "passphrase-file", "", "`FILE` with the passphrase of encrypted keys (first line)")
+}
+
+// ring is the keys, opened as they are needed.
+func (l *place) ring() tuf.Keys {
+	keys := tuf.Keys{Dir: l.keys, Remote: kms.Open}
+	if l.passphrase != "" {
+		keys.Passphrase = func(string) ([]byte, error) { return readPassphrase(l.passphrase) }
+	}
+	return keys
+}
+
+const maxPassphrase = 4 << 10 // bytes
+
+func readPassphrase(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read passphrase: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxPassphrase+1))
+	if err != nil {
+		return nil, fmt.Errorf("read passphrase: %w", err)
+	}
+	line, _, _ := bytes.Cut(text, []byte{'\n'})
+	line = bytes.TrimSuffix(line, []byte{'\r'})
+	if len(line) == 0 || len(text) > maxPassphrase {
+		return nil, fmt.Errorf("read passphrase: the first line of %s is empty, or the file is longer than %d bytes", file, maxPassphrase)
+	}
+	return line, nil
 }
 
 func (l *place) open() (*tuf.Repository, error) {
 	if l.repo == "" {
 		return nil, usagef("--repo DIR is missing")
 	}
-	repo, err := tuf.Open(l.repo, l.keys)
+	repo, err := tuf.OpenWith(l.repo, l.ring())
 	return repo, explainTUF(err)
 }
 
@@ -65,7 +112,7 @@ func (a *app) tufInitCommand() *cobra.Command {
 		Use:   "init --repo DIR --keys DIR",
 		Short: "Make keys and an empty repository",
 		Long: `Make the keys of a repository, and an empty repository. Keys that are already in the
-keys directory are used. Devices and trothd are given metadata/1.root.json to trust;
+keys directory are used; with a passphrase, new ones are encrypted. Devices and trothd are given metadata/1.root.json to trust;
 the keys directory must never be served.`,
 		Example: "  troth tuf init --repo repo --keys keys",
 		Args:    takes(),
@@ -73,7 +120,8 @@ the keys directory must never be served.`,
 			if l.repo == "" || l.keys == "" {
 				return usagef("tuf init needs --repo and --keys")
 			}
-			o.KeysDir, o.Now = l.keys, a.Now()
+			ring := l.ring()
+			o.KeysDir, o.Passphrase, o.Remote, o.Now = ring.Dir, ring.Passphrase, ring.Remote, a.Now()
 			if err := tuf.Init(l.repo, o); err != nil {
 				return explainTUF(err)
 			}
@@ -86,6 +134,9 @@ the keys directory must never be served.`,
 	f.StringVar(&o.KeyType, "key-type", tuf.KeyEd25519, tuf.KeyEd25519+" or "+tuf.KeyECDSA)
 	f.IntVar(&o.RootKeys, "root-keys", 1, "how many root keys to make")
 	f.IntVar(&o.RootThreshold, "root-threshold", 1, "how many of them must sign")
+	f.IntVar(&o.TargetsKeys, "targets-keys", 1, "how many targets keys to make")
+	f.IntVar(&o.TargetsThreshold, "targets-threshold", 1, "how many of them must sign")
+	f.IntVar(&o.BinBits, "hash-bins", 0, "spread releases over 2^`BITS` hash bins with a key of their own; 10 suits 100,000 releases (default: none)")
 	f.DurationVar(&o.RootExpiry, "root-expiry", tuf.DefaultRootLifetime, "life of the root's signature")
 	f.DurationVar(&o.TargetsExpiry, "targets-expiry", tuf.DefaultTargetsLifetime, "life of the targets' signature")
 	f.DurationVar(&o.SnapshotExpiry, "snapshot-expiry", tuf.DefaultSnapshotLifetime, "life of the snapshot's signature")
@@ -179,9 +230,10 @@ timestamp keys. Old key files are left to be destroyed by their owner.`,
 func (a *app) tufStatusCommand() *cobra.Command {
 	var l place
 	cmd := &cobra.Command{
-		Use:     "status --repo DIR",
-		Short:   "Say when a repository's signatures expire",
-		Long:    "Say which version each role of a repository has and when its signature expires.",
+		Use:   "status --repo DIR",
+		Short: "Say when a repository's signatures expire",
+		Long: `Say which version each role of a repository has, when its signature expires, which
+keys may sign it and how many must, and what is staged and which signatures it lacks.`,
 		Example: "  troth tuf status --repo repo",
 		Args:    takes(),
 		RunE:    a.action(func(context.Context, []string) error { return a.tufShow(&l) }),
@@ -227,13 +279,34 @@ func (a *app) tufShow(l *place) error {
 	}
 	got := tufStatus{Repo: l.repo}
 	for _, r := range roles {
-		got.Roles = append(got.Roles, tufRole{Role: r.Role, Version: r.Version, Expires: r.Expires})
+		got.Roles = append(got.Roles, tufRole{r.Role, r.Version, r.Expires, r.KeyIDs, r.Threshold})
+	}
+	switch pending, err := repo.Pending(); {
+	case err == nil:
+		if got.Pending, err = pendingOf(pending); err != nil {
+			return explainTUF(err)
+		}
+	case !errors.Is(err, tuf.ErrPending):
+		return explainTUF(err)
 	}
 	return a.printer().print(got, func(p *page) {
-		t := &table{head: []string{"ROLE", "VERSION", "EXPIRES"}}
+		t := &table{head: []string{"ROLE", "VERSION", "EXPIRES", "SIGNED BY", "KEYS"}}
 		for _, r := range got.Roles {
-			t.add(r.Role, strconv.FormatInt(r.Version, 10), ago(r.Expires, p.now))
+			t.add(r.Role, strconv.FormatInt(r.Version, 10), ago(r.Expires, p.now), fmt.Sprintf("%d of %d", r.Threshold, len(r.Keys)), shortIDs(r.Keys))
 		}
 		p.table(t, "No roles.")
+		if got.Pending != nil {
+			p.gap()
+			p.line("Staged, and waiting:")
+			got.Pending.draw(p)
+		}
 	})
+}
+
+func shortIDs(ids []string) string {
+	var list []string
+	for _, id := range ids {
+		list = append(list, id[:min(12, len(id))])
+	}
+	return dash(strings.Join(list, " "))
 }

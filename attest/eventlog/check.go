@@ -37,14 +37,14 @@ type Finding struct {
 	Message  string
 }
 
-// Coverage says which PCRs count, and for each in which banks. What a quote
-// covers and the log replays to is authenticated; nothing else is.
-type Coverage map[int][]string
+// Coverage says which PCRs count, by index, and for each in which banks. What a
+// quote covers and the log replays to is authenticated; nothing else is.
+type Coverage [MaxPCR + 1][]string
 
 // All covers every PCR in every bank of the log, quoted or not.
 func (l *Log) All() Coverage {
-	c := make(Coverage, MaxPCR+1)
-	for pcr := 0; pcr <= MaxPCR; pcr++ {
+	var c Coverage
+	for pcr := range c {
 		c[pcr] = l.Banks
 	}
 	return c
@@ -53,24 +53,11 @@ func (l *Log) All() Coverage {
 // Check applies the rules of the profile to the events of the covered PCRs, with
 // digests recomputed in their covered banks.
 func (l *Log) Check(covered Coverage) []Finding {
-	return l.check(covered.table())
+	return l.check(&covered)
 }
 
-// table is a Coverage by index: it is asked several times for each event.
-type table [MaxPCR + 1][]string
-
-func (c Coverage) table() *table {
-	var t table
-	for pcr, banks := range c {
-		if pcr >= 0 && pcr <= MaxPCR {
-			t[pcr] = banks
-		}
-	}
-	return &t
-}
-
-func (l *Log) check(covered *table) []Finding {
-	c := checker{covered: covered, variables: map[string]bool{}}
+func (l *Log) check(covered *Coverage) []Finding {
+	c := checker{covered: covered, variables: map[variableName]bool{}}
 	for i := range l.Events {
 		if e := &l.Events[i]; e.Type != NoAction && len(covered[e.PCR]) > 0 {
 			c.event(*e)
@@ -85,12 +72,14 @@ func (l *Log) check(covered *table) []Finding {
 }
 
 type checker struct {
-	covered    *table
+	covered    *Coverage
 	measured   [MaxPCR + 1]bool
 	separators [MaxPCR + 1]int
-	variables  map[string]bool
+	variables  map[variableName]bool
 	findings   []Finding
 }
+
+type variableName struct{ guid, name string }
 
 func (c *checker) add(k Kind, e Event, format string, args ...any) {
 	c.findings = append(c.findings, Finding{Kind: k, PCR: e.PCR, Sequence: e.Sequence, Message: fmt.Sprintf(format, args...)})
@@ -154,7 +143,7 @@ func (c *checker) pcr7(e Event) {
 			return
 		}
 		// Firmware measures db itself before anything that db vouches for.
-		if isSecureBootVariable(v) && (v.Name != "db" || !c.variables[v.GUID+"/"+v.Name]) {
+		if isSecureBootVariable(v) && (v.Name != "db" || !c.variables[variableName{v.GUID, v.Name}]) {
 			c.add(OutOfPlace, e, "event %d: %q is no authority here", e.Sequence, v.Name)
 		}
 	case EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
@@ -174,7 +163,7 @@ func (c *checker) configuration(e Event) {
 		c.add(Malformed, e, "event %d: variable in PCR 7 is malformed", e.Sequence)
 		return
 	}
-	key := v.GUID + "/" + v.Name
+	key := variableName{v.GUID, v.Name}
 	switch {
 	case isSecureBootVariable(v) && (c.variables[key] || c.separators[7] > 0):
 		c.add(Repeated, e, "event %d: variable %q is measured again or after the separator", e.Sequence, v.Name)

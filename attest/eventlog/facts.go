@@ -82,15 +82,15 @@ func (l *Log) FactsFrom(covered Coverage) Facts {
 
 // Examine is Check and FactsFrom in one pass.
 func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
-	sound := covered.table()
-	findings := l.check(sound)
+	sound := covered
+	findings := l.check(&sound)
 	for _, finding := range findings {
 		if finding.Kind != Unverified {
 			sound[finding.PCR] = nil
 		}
 	}
 	f := Facts{}
-	b := factBuilder{covered: sound, facts: &f}
+	b := factBuilder{covered: &sound, facts: &f}
 	for i := range l.Events {
 		if e := &l.Events[i]; e.Type != NoAction && len(sound[e.PCR]) > 0 {
 			b.event(*e)
@@ -104,7 +104,7 @@ func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
 }
 
 type factBuilder struct {
-	covered        *table
+	covered        *Coverage
 	shelf          shelf
 	facts          *Facts
 	secureBoot     SecureBoot

@@ -79,7 +79,7 @@ func (r *Reading) key(covered Coverage) (key coverageKey, exact bool) {
 	for pcr, banks := range covered {
 		for _, bank := range banks {
 			at := slices.Index(r.log.Banks, bank)
-			if pcr < 0 || pcr > MaxPCR || at < 0 || at > 7 || key[pcr]&(1<<at) != 0 {
+			if at < 0 || at > 7 || key[pcr]&(1<<at) != 0 {
 				return key, false
 			}
 			key[pcr] |= 1 << at

@@ -21,6 +21,7 @@ func (l *Log) ReplayBanks(banks []string) map[string]map[int][]byte {
 
 func (l *Log) replayBank(bank string) map[int][]byte {
 	var values [MaxPCR + 1][]byte
+	extended := 0           // PCRs
 	var buffer [2 * 64]byte // a PCR's value, then what extends it
 	for i := range l.Events {
 		e := &l.Events[i]
@@ -31,10 +32,11 @@ func (l *Log) replayBank(bank string) map[int][]byte {
 		if value == nil {
 			value = l.Initial(bank, e.PCR)
 			values[e.PCR] = value
+			extended++
 		}
 		sum(value[:0], bank, append(append(buffer[:0], value...), e.Digests.In(bank)...))
 	}
-	pcrs := make(map[int][]byte, len(values))
+	pcrs := make(map[int][]byte, extended)
 	for pcr, value := range values {
 		if value != nil {
 			pcrs[pcr] = value

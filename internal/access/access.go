@@ -53,6 +53,7 @@ func (s *Service) Decide(ctx context.Context, id fleet.DeviceID, action, resourc
 	if err != nil {
 		return Answer{}, err
 	}
+	// One that is restricted to the device routes opens nothing else.
 	issued := func(c fleet.Certificate) bool { return c.State == fleet.CertificateIssued }
 	verdict := d.Believed(now)
 	decision, err := s.Policy.Access(ctx, policy.AccessInput{

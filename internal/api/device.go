@@ -56,7 +56,18 @@ type Credential struct {
 
 // RenewRequest asks for a new certificate for the key of the current one.
 type RenewRequest struct {
-	CSR []byte `json:"csr" maxLength:"16384" doc:"PKCS #10, DER, of the certified TLS key"`
+	CSR    []byte  `json:"csr" maxLength:"16384" doc:"PKCS #10, DER, by the key that the certificate is for"`
+	NewKey *NewKey `json:"new_key,omitempty" doc:"where the TLS key is replaced"`
+}
+
+// NewKey proves that a new TLS key lives in the TPM of the attestation key
+// (TPM2_Certify). The qualifying data is that of an enrolment, over a nonce for a
+// check-in, which this uses up.
+type NewKey struct {
+	Nonce            []byte `json:"nonce" maxLength:"256"`
+	TLSPublic        []byte `json:"tls_public" maxLength:"4096" doc:"TPMT_PUBLIC of the new TLS key"`
+	CertifyInfo      []byte `json:"certify_info" maxLength:"4096" doc:"TPMS_ATTEST: the AK certifies the new TLS key"`
+	CertifySignature []byte `json:"certify_signature" maxLength:"4096" doc:"TPMT_SIGNATURE"`
 }
 
 // Selection names PCRs by bank.
@@ -135,6 +146,7 @@ type CheckInAnswer struct {
 	Assignment  *Assignment `json:"assignment,omitempty"`
 	Nonce       []byte      `json:"nonce"`
 	NextSeconds int         `json:"next_seconds" doc:"come back after this long"`
+	Certificate string      `json:"certificate,omitempty" doc:"what to do about the certificate now: renew, or rotate_key (renew with a new key)"`
 	TrustBundle string      `json:"trust_bundle,omitempty" doc:"digest of the trust bundle to hold: fetch it where it differs"`
 	IMAEntries  int         `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
 }

@@ -17,6 +17,7 @@ const (
 	PathWhoAmI           = "/v1/whoami"
 	PathDevices          = "/v1/devices"
 	PathDevice           = "/v1/devices/{id}"
+	PathCertificates     = "/v1/devices/{id}/certificates"
 	PathDeviceAction     = "/v1/devices/{id}/{action}"
 	PathRegistrations    = "/v1/registrations"
 	PathManufacturers    = "/v1/manufacturers"

@@ -100,7 +100,7 @@ func (s *Service) Get(ctx context.Context, key string) (Detail, error) {
 		return Detail{}, err
 	}
 	for i, c := range certificates {
-		if c.State == fleet.CertificateIssued && (detail.Certificate == nil || c.NotAfter.After(detail.Certificate.NotAfter)) {
+		if c.Opens() && (detail.Certificate == nil || c.NotAfter.After(detail.Certificate.NotAfter)) {
 			detail.Certificate = &certificates[i]
 		}
 	}
@@ -124,6 +124,9 @@ func (s *Service) Move(ctx context.Context, key, action, reason, by string, move
 	change := fleet.Change{
 		Devices: []fleet.Device{moved},
 		Events:  []fleet.Event{fleet.NewEvent(now, by, "device."+action, string(d.ID), reason)},
+	}
+	if moved.Lifecycle == fleet.Quarantined {
+		change.Restrict = moved.ID
 	}
 	if moved.Lifecycle == fleet.Retired {
 		if err := s.retire(ctx, &change, moved, now); err != nil {

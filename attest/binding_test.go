@@ -26,6 +26,8 @@ func TestBindingSeparatesFields(t *testing.T) {
 		"IMA":             {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMA: [32]byte{1}},
 		"continued":       {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMAFrom: 1},
 		"from elsewhere":  {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMAFrom: 1 << 32},
+		"userspace":       {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), Userspace: [32]byte{1}},
+		"both":            {Purpose: "checkin", Nonce: []byte("ab"), DeviceID: "cd", ClientKey: []byte("ef"), Reported: []byte("gh"), IMAFrom: 1, Userspace: [32]byte{1}},
 		"zero":            {},
 	} {
 		q := hex.EncodeToString(b.QualifyingData())
@@ -46,6 +48,11 @@ func TestBindingSeparatesFields(t *testing.T) {
 	const continued = "1279e24374c72ce3460afcc4258b21dd4bf042446c1cf2664562a79f19dec2c8"
 	if got := hex.EncodeToString(base.QualifyingData()); got != continued {
 		t.Errorf("qualifying data %s, want %s", got, continued)
+	}
+	base.Userspace = [32]byte{1}
+	const userspace = "27a19a4f6d6af2d2ce63fcf616d75bffbc3b95b7766a7bf07f36bf43071eb1ad"
+	if got := hex.EncodeToString(base.QualifyingData()); got != userspace {
+		t.Errorf("qualifying data %s, want %s", got, userspace)
 	}
 }
 

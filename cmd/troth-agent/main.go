@@ -104,6 +104,7 @@ func flags(o *options) *flag.FlagSet {
 	f.StringVar(&o.agent.Name, "name", "", "what the device calls itself")
 	f.StringVar(&o.agent.EventLog, "event-log", "/sys/kernel/security/tpm0/binary_bios_measurements", "`file` of the firmware's event log")
 	f.StringVar(&o.agent.IMA, "ima", agent.DefaultIMA(), "`file` of the IMA measurement list, in binary or as text")
+	f.StringVar(&o.agent.UserspaceLog, "userspace-log", agent.DefaultUserspaceLog(), "`file` of systemd's log of its own measurements, which continues the event log")
 	f.StringVar(&o.agent.SlotDir, "slots", "", "`directory` of the firmware slots; without it nothing is installed")
 	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed with --slots")
 	f.StringVar(&o.agent.ResultFile, "result-file", "", "`file` for the device's signed attestation result, written after each check-in; relative to --state-dir")

@@ -34,6 +34,7 @@ type Config struct {
 	Name          string        // what the device calls itself; may be empty
 	EventLog      string        // path of the firmware's event log; empty: none
 	IMA           string        // path of the IMA list; empty: none
+	UserspaceLog  string        // path of systemd's log of its own measurements; empty: none
 	SlotDir       string        // firmware slots; empty: the agent installs nothing
 	TUFRoot       string        // first trusted TUF root, a file
 	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere

@@ -45,8 +45,8 @@ func (a *Agent) checkIn(ctx context.Context) (api.CheckInAnswer, error) {
 const attempts = 3
 
 // evidence quotes the TPM over everything that is said with it. The quote binds
-// the digests of the logs, so they are read first; where the IMA list grew
-// while the TPM quoted, PCR 10 may be ahead of it, and it is all done again. Who
+// the digests of the logs, so they are read first; where the IMA list or systemd's
+// log grew while the TPM quoted, PCRs may be ahead of it, and it is all done again. Who
 // enrols begins the list anew.
 func (a *Agent) evidence(purpose, device string, nonce, clientKey []byte, selection api.Selection) (api.Evidence, error) {
 	var e api.Evidence
@@ -64,7 +64,7 @@ func (a *Agent) evidence(purpose, device string, nonce, clientKey []byte, select
 			return e, fmt.Errorf("quote: %w", err)
 		}
 		e.Quote, e.Signature, e.PCRs = quote.Attest, quote.Signature, hexPCRs(quote.PCRs)
-		if _, _, sum, err := a.imaLog(); err == nil && sum == binding.IMA {
+		if _, _, sum, err := a.imaLog(); err == nil && sum == binding.IMA && a.stillThere(e.Userspace) {
 			break
 		}
 	}
@@ -85,6 +85,9 @@ func (a *Agent) gather(purpose, device string, nonce, clientKey []byte) (api.Evi
 	}
 	if eventLog != nil {
 		e.EventLog, b.EventLog = a.named(eventLog)
+		if e.Userspace, b.Userspace, err = a.userspaceLog(); err != nil {
+			return e, b, err
+		}
 	}
 	e.IMA, e.IMAFrom, b.IMA, err = a.imaLog()
 	b.IMAFrom = uint64(e.IMAFrom)
@@ -109,6 +112,9 @@ const maxLog = 64 << 20
 func (a *Agent) hold(e api.Evidence) {
 	if e.EventLog != nil {
 		a.held[e.EventLog.SHA256] = true
+	}
+	if e.Userspace != nil {
+		a.held[e.Userspace.SHA256] = true
 	}
 	if e.IMA != nil && e.IMAFrom == 0 {
 		a.held[e.IMA.SHA256] = true

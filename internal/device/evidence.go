@@ -100,11 +100,12 @@ func (s *Service) logs(ctx context.Context, e *Evidence) error {
 		EventLog  string   `json:"event_log"`
 		IMA       string   `json:"ima"`
 		IMABefore []string `json:"ima_before"`
+		Userspace string   `json:"userspace_log"`
 	}
 	if err := json.Unmarshal(e.Document, &names); err != nil {
 		return fmt.Errorf("read evidence: %w", err)
 	}
-	for _, name := range append(names.IMABefore, names.EventLog, names.IMA) {
+	for _, name := range append(names.IMABefore, names.EventLog, names.IMA, names.Userspace) {
 		if name == "" || name == nothing || e.Content[name] != nil {
 			continue
 		}

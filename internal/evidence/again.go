@@ -28,6 +28,10 @@ func Again(ctx context.Context, blobs Blobs, document []byte) (attest.Result, er
 	if err != nil {
 		return attest.Result{}, err
 	}
+	userspace, err := resolve(ctx, blobs, "userspace log", byDigest(d.Userspace))
+	if err != nil {
+		return attest.Result{}, err
+	}
 	var before []byte
 	for _, digest := range d.IMABefore {
 		piece, err := resolve(ctx, blobs, "IMA list", byDigest(digest))
@@ -49,9 +53,11 @@ func Again(ctx context.Context, blobs Blobs, document []byte) (attest.Result, er
 	}
 	return attest.Appraise(attest.Evidence{
 		AK: d.AK, Quote: d.Quote, Signature: d.Signature, PCRs: pcrs, EventLog: eventLog.content, IMA: list,
+		UserspaceLog: userspace.content,
 	}, want(attest.Binding{
 		Purpose: d.Purpose, Nonce: d.Nonce, DeviceID: string(d.Device), ClientKey: d.ClientKey,
 		Reported: d.Reported, EventLog: eventLog.sum, IMA: sent.sum, IMAFrom: uint64(max(0, d.IMAFrom)),
+		Userspace: userspace.sum,
 	})), nil
 }
 

@@ -45,6 +45,7 @@ type Submission struct {
 	EventLog  *Log
 	IMA       *Log   // from the entry of index IMAFrom on
 	IMAFrom   int    // entries that were counted before in this boot; 0: the list is whole
+	Userspace *Log   // systemd's own, which continues EventLog
 	Reported  []byte // exact bytes of the JSON document
 }
 
@@ -79,7 +80,8 @@ type Document struct {
 	EventLog  string                    `json:"event_log,omitempty"` // SHA-256
 	IMA       string                    `json:"ima,omitempty"`       // SHA-256
 	IMAFrom   int                       `json:"ima_from,omitempty"`
-	IMABefore []string                  `json:"ima_before,omitempty"` // SHA-256 each
+	IMABefore []string                  `json:"ima_before,omitempty"`    // SHA-256 each
+	Userspace string                    `json:"userspace_log,omitempty"` // SHA-256
 	Reported  []byte                    `json:"reported"`
 }
 
@@ -124,6 +126,10 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	if err != nil {
 		return Appraised{}, err
 	}
+	userspace, err := resolve(ctx, blobs, "userspace log", sub.Userspace)
+	if err != nil {
+		return Appraised{}, err
+	}
 	// The verifier could derive values from the logs; a service spares itself the
 	// work that a hostile log would make of it.
 	if len(sub.PCRs) == 0 {
@@ -135,18 +141,18 @@ func Appraise(ctx context.Context, blobs Blobs, sub Submission, about Subject) (
 	}
 	binding := attest.Binding{
 		Purpose: about.Purpose, Nonce: about.Nonce, DeviceID: string(about.Device), ClientKey: about.ClientKey,
-		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum, IMAFrom: uint64(sub.IMAFrom),
+		Reported: sub.Reported, EventLog: eventLog.sum, IMA: ima.sum, IMAFrom: uint64(sub.IMAFrom), Userspace: userspace.sum,
 	}
 	v := verifier{blobs: blobs, about: about}
 	result, err := v.appraise(ctx, attest.Evidence{
 		AK: about.AK, Quote: sub.Quote, Signature: sub.Signature, PCRs: pcrs, EventLog: eventLog.unread(), ReadLog: eventLog.reading,
-		IMA: ima.content, IMAFrom: from,
+		IMA: ima.content, IMAFrom: from, UserspaceLog: userspace.content,
 	}, binding)
 	if err != nil {
 		return Appraised{}, err
 	}
 	about.EventLogs.Keep(eventLog.reading) // never before: anybody could fill it
-	a, err := keep(sub, about, result, eventLog, ima)
+	a, err := keep(sub, about, result, eventLog, ima, userspace)
 	if err != nil {
 		return Appraised{}, err
 	}
@@ -177,6 +183,9 @@ func keep(sub Submission, about Subject, result attest.Result, logs ...resolved)
 	}
 	if sub.IMA != nil {
 		doc.IMA, doc.IMAFrom = sub.IMA.SHA256, sub.IMAFrom
+	}
+	if sub.Userspace != nil {
+		doc.Userspace = sub.Userspace.SHA256
 	}
 	if sub.IMAFrom > 0 {
 		for _, s := range about.Progress.Segments {

@@ -8,6 +8,7 @@ type Kind string
 // The kinds of decisions.
 const (
 	KindEnroll    Kind = "enroll"
+	KindRenew     Kind = "renew"
 	KindPosture   Kind = "posture"
 	KindAccess    Kind = "access"
 	KindRemediate Kind = "remediate"
@@ -47,7 +48,7 @@ const (
 // operator but the policy itself: it failed, and so nothing is allowed.
 const CodePolicy = "policy_error"
 
-// Decision is one of EnrollDecision, PostureDecision, AccessDecision,
+// Decision is one of EnrollDecision, RenewDecision, PostureDecision, AccessDecision,
 // RemediateDecision and OperatorDecision.
 type Decision interface {
 	// Digests is what the decision rests on.
@@ -75,6 +76,19 @@ type EnrollDecision struct {
 	Allow  bool   `json:"allow"`
 	Code   string `json:"code,omitempty"` // stable, of a denial: unknown_manufacturer, not_registered, …
 	Reason string `json:"reason"`         // a sentence
+	// Lifetime of the certificate in seconds; zero: the service's own choice.
+	Lifetime int64 `json:"certificate_lifetime_seconds,omitempty"`
+}
+
+// RenewDecision says whether a device may have a new certificate for the one it
+// shows, and whether the old key is good for it.
+type RenewDecision struct {
+	Meta
+	Allow     bool   `json:"allow"`
+	Code      string `json:"code,omitempty"` // stable, of a denial
+	Reason    string `json:"reason"`         // a sentence
+	Lifetime  int64  `json:"certificate_lifetime_seconds,omitempty"`
+	RotateKey bool   `json:"rotate_key"` // only with a new key
 }
 
 // PostureDecision is the verdict on a device with the controls behind it,
@@ -143,6 +157,9 @@ type OperatorDecision struct {
 
 // Answer is allow or deny.
 func (d EnrollDecision) Answer() string { return allowed(d.Allow) }
+
+// Answer is allow or deny.
+func (d RenewDecision) Answer() string { return allowed(d.Allow) }
 
 // Answer is the verdict.
 func (d PostureDecision) Answer() string { return d.Verdict }

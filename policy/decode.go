@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -79,6 +80,22 @@ func (r *reader) instant(key string) *time.Time {
 		return nil
 	}
 	return inUTC(&t)
+}
+
+// seconds takes a duration in whole seconds, more than zero, that may be missing
+// (zero).
+func (r *reader) seconds(key string) int64 {
+	v, ok := r.take(key)
+	if !ok {
+		return 0
+	}
+	number, _ := v.(json.Number)
+	n, err := number.Int64()
+	if err != nil || n <= 0 {
+		r.fail("%s is %v, not a number of seconds", key, v)
+		return 0
+	}
+	return n
 }
 
 // objects takes an array (or a set) of objects.

@@ -14,13 +14,14 @@
 //
 // A bundle answers these documents:
 //
-//	data.troth.enroll.decision     {allow, code, reason}
+//	data.troth.enroll.decision     {allow, code, reason, certificate_lifetime_seconds}
+//	data.troth.renew.decision      {allow, code, reason, certificate_lifetime_seconds, rotate_key}
 //	data.troth.posture.decision    {verdict, controls: {{id, outcome, reason, since, enforced_at}}}
 //	data.troth.access.decision     {allow, code, reason}
 //	data.troth.remediate.decision  {actions: {{kind, control, reason, release}}}
 //	data.troth.operator.decision   {allow, code, reason}
 //
-// Each of them is one rule, with at most one default beside it: a second rule
+// A lifetime may be left out. Each of them is one rule, with at most one default beside it: a second rule
 // elsewhere in a bundle that seems to deny, and does not, cannot be written.
 // Every rule named controls in data.troth.posture carries a METADATA annotation
 // that says what the control is; see ControlMeta.

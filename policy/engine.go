@@ -64,7 +64,7 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	for i, c := range e.controls {
 		e.byID[c.ID] = i
 	}
-	for _, kind := range []Kind{KindEnroll, KindPosture, KindAccess, KindRemediate, KindOperator} {
+	for _, kind := range []Kind{KindEnroll, KindRenew, KindPosture, KindAccess, KindRemediate, KindOperator} {
 		if e.queries[kind], err = prepare(ctx, compiler, store, kind); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 		}
@@ -205,6 +205,8 @@ func (e *Engine) Replay(ctx context.Context, kind Kind, document []byte) (Decisi
 	switch kind {
 	case KindEnroll:
 		return e.enroll(ctx, q, err)
+	case KindRenew:
+		return e.renew(ctx, q, err)
 	case KindPosture:
 		return e.posture(ctx, q, err)
 	case KindAccess:

@@ -200,6 +200,7 @@ func TestReplay(t *testing.T) {
 		decide func() (policy.Decision, error)
 	}{
 		{policy.KindEnroll, newcomer(), func() (policy.Decision, error) { return e.Enroll(t.Context(), newcomer()) }},
+		{policy.KindRenew, renewer(), func() (policy.Decision, error) { return e.Renew(t.Context(), renewer()) }},
 		{policy.KindPosture, posture, func() (policy.Decision, error) { return e.Posture(t.Context(), posture) }},
 		{policy.KindAccess, visitor(), func() (policy.Decision, error) { return e.Access(t.Context(), visitor()) }},
 		{policy.KindRemediate, remediation, func() (policy.Decision, error) { return e.Remediate(t.Context(), remediation) }},
@@ -252,4 +253,43 @@ func TestEngineIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// renewer is a device that may renew.
+func renewer() policy.RenewInput {
+	return policy.RenewInput{
+		Now: now, Device: policy.DeviceInput{ID: "aa", Model: "gw-100", Lifecycle: "active"}, Verdict: "compliant", VerdictAge: 10,
+	}
+}
+
+// A renewal that is not decided is refused, whatever went wrong, and a lifetime
+// that is none is no lifetime.
+func TestRenewFailsClosed(t *testing.T) {
+	const head = "package troth.renew\ndecision := "
+	for name, module := range map[string]string{
+		"undefined":       "package troth.renew\ndecision := {\"allow\": true} if input.nothing",
+		"missing key":     head + `{"allow": true, "code": "", "reason": "Yes."}`,
+		"rotate by word":  head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": "no"}`,
+		"contradiction":   head + `{"allow": true, "code": "x", "reason": "Yes.", "rotate_key": false}`,
+		"unknown key":     head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false, "for_ever": true}`,
+		"lifetime zero":   head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false, "certificate_lifetime_seconds": 0}`,
+		"lifetime text":   head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false, "certificate_lifetime_seconds": "60"}`,
+		"lifetime broken": head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false, "certificate_lifetime_seconds": 1.5}`,
+		"lifetime beyond": head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false, "certificate_lifetime_seconds": 99999999999999999999}`,
+	} {
+		d, err := engine(t, tiny(map[string]string{"renew": module})).Renew(t.Context(), renewer())
+		if err == nil || d.Allow || d.Lifetime != 0 || d.RotateKey || d.Code != policy.CodePolicy {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+	module := head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": true, "certificate_lifetime_seconds": 90}`
+	d, err := engine(t, tiny(map[string]string{"renew": module})).Renew(t.Context(), renewer())
+	if err != nil || !d.Allow || d.Lifetime != 90 || !d.RotateKey || d.Answer() != "allow" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	module = head + `{"allow": false, "code": "no", "reason": "No.", "rotate_key": true, "certificate_lifetime_seconds": 90}`
+	d, err = engine(t, tiny(map[string]string{"renew": module})).Renew(t.Context(), renewer())
+	if err != nil || d.Allow || d.Lifetime != 0 || d.RotateKey {
+		t.Errorf("a denial grants something: %+v, %v", d, err)
+	}
 }

@@ -34,11 +34,12 @@ func library(t testing.TB, changed map[string]string) fs.FS {
 	return files
 }
 
-// tiny is a bundle of five short modules, some of them replaced.
+// tiny is a bundle of six short modules, some of them replaced.
 func tiny(changed map[string]string) fs.FS {
 	allow := "decision := {\"allow\": true, \"code\": \"\", \"reason\": \"Yes.\"}\n"
 	modules := map[string]string{
 		"enroll":    "package troth.enroll\n" + allow,
+		"renew":     "package troth.renew\ndecision := {\"allow\": true, \"code\": \"\", \"reason\": \"Yes.\", \"rotate_key\": false}\n",
 		"access":    "package troth.access\n" + allow,
 		"operator":  "package troth.operator\n" + allow,
 		"remediate": "package troth.remediate\ndecision := {\"actions\": []}\n",

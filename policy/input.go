@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Input is the facts behind one decision: an EnrollInput, PostureInput,
+// Input is the facts behind one decision: an EnrollInput, RenewInput, PostureInput,
 // AccessInput, RemediateInput or OperatorInput.
 type Input interface {
 	kind() Kind
@@ -25,6 +25,28 @@ type EnrollInput struct {
 	Registered          bool             `json:"registered"`           // the EK's hash was registered beforehand
 	RequireRegistration bool             `json:"require_registration"` // the service enrols registered devices only
 	Attestation         AttestationInput `json:"attestation"`
+}
+
+// RenewInput asks whether a device may have a new certificate for the one that
+// it shows.
+type RenewInput struct {
+	Now         time.Time          `json:"now"`
+	Evidence    string             `json:"evidence"` // SHA-256 of the evidence behind the verdict, hexadecimal; empty: none
+	Device      DeviceInput        `json:"device"`
+	Verdict     string             `json:"verdict"`     // compliant, noncompliant, error, unknown (also: stale)
+	VerdictAge  float64            `json:"verdict_age"` // seconds since it was reached
+	Failing     []string           `json:"failing"`     // ids of the controls that the last posture fails, sorted
+	Certificate RenewedCertificate `json:"certificate"`
+	NewKey      bool               `json:"new_key"` // the request brings a new key, certified by the AK
+}
+
+// RenewedCertificate is the certificate that is to be renewed.
+type RenewedCertificate struct {
+	NotBefore  time.Time `json:"not_before"`
+	NotAfter   time.Time `json:"not_after"`
+	Restricted bool      `json:"restricted"` // it was good for the device routes alone: the device was in quarantine
+	KeyAge     float64   `json:"key_age"`    // seconds since the service first saw its key
+	RotateKey  bool      `json:"rotate_key"` // an operator wants the key replaced
 }
 
 // DeviceInput is what the service holds of a device.
@@ -150,18 +172,21 @@ func Document(in Input) ([]byte, error) {
 }
 
 func (in EnrollInput) kind() Kind    { return KindEnroll }
+func (in RenewInput) kind() Kind     { return KindRenew }
 func (in PostureInput) kind() Kind   { return KindPosture }
 func (in AccessInput) kind() Kind    { return KindAccess }
 func (in RemediateInput) kind() Kind { return KindRemediate }
 func (in OperatorInput) kind() Kind  { return KindOperator }
 
 func (in EnrollInput) at() time.Time    { return in.Now }
+func (in RenewInput) at() time.Time     { return in.Now }
 func (in PostureInput) at() time.Time   { return in.Now }
 func (in AccessInput) at() time.Time    { return in.Now }
 func (in RemediateInput) at() time.Time { return in.Now }
 func (in OperatorInput) at() time.Time  { return in.Now }
 
 func (in EnrollInput) evidence() string    { return in.Evidence }
+func (in RenewInput) evidence() string     { return in.Evidence }
 func (in PostureInput) evidence() string   { return in.Evidence }
 func (in AccessInput) evidence() string    { return "" }
 func (in RemediateInput) evidence() string { return in.Evidence }
@@ -171,6 +196,14 @@ func (in EnrollInput) normal() any {
 	in.Now = in.Now.UTC()
 	in.Device = in.Device.normal()
 	in.Attestation = in.Attestation.normal()
+	return in
+}
+
+func (in RenewInput) normal() any {
+	in.Now = in.Now.UTC()
+	in.Device = in.Device.normal()
+	in.Failing = list(in.Failing)
+	in.Certificate.NotBefore, in.Certificate.NotAfter = in.Certificate.NotBefore.UTC(), in.Certificate.NotAfter.UTC()
 	return in
 }
 

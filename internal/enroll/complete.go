@@ -58,7 +58,7 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err := verifyDevID(e, p); err != nil {
 		return Credential{}, err
 	}
-	request := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device), Lifetime: s.CertificateLife}
+	request := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device)}
 	if err := ca.CheckRequest(request); err != nil {
 		return Credential{}, coded(err, "csr_refused", "the certificate request is refused")
 	}
@@ -85,6 +85,9 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
+	if request.Lifetime, err = s.lifetime(decision.life); err != nil {
+		return Credential{}, err
+	}
 	if e.Name, err = s.freeName(ctx, device, e.Name); err != nil {
 		return Credential{}, err
 	}
@@ -92,11 +95,16 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
+	certificates, err := s.Store.Certificates(ctx, e.Device)
+	if err != nil {
+		return Credential{}, err
+	}
 	device = enrolled(device, e, spki, now)
 	if device.EKKey, err = ek.KeyID(e.EKPublic); err != nil {
 		return Credential{}, coded(err, "ek_refused", "the endorsement key is refused")
 	}
-	return s.issue(ctx, device, request, fleet.Change{
+	// A key that is to be replaced is so after an enrolment too.
+	return s.issue(ctx, order{device: device, request: request, rotateKey: fleet.MustRotate(certificates, keyHash(spki))}, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
 		Progress:  appraised.Progress,
@@ -130,6 +138,8 @@ type decided struct {
 	fleet.Decision
 	input  fleet.Blob
 	reason string
+	life   int64 // seconds; zero: the service's own choice
+	rotate bool  // only with a new key
 }
 
 func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device, a evidence.Appraised, now time.Time) (decided, error) {
@@ -158,8 +168,12 @@ func (s *Service) decide(ctx context.Context, e fleet.Enrollment, d fleet.Device
 	if !answer.Allow {
 		return decided{}, fleet.Errorf(fleet.Refused, answer.Code, "%s", answer.Reason)
 	}
+	// No policy brings a retired device back.
+	if d.Lifecycle == fleet.Retired {
+		return decided{}, retired(d)
+	}
 	decision, input, err := evidence.Record("enroll", e.Device, in, answer)
-	return decided{Decision: decision, input: input, reason: answer.Reason}, err
+	return decided{Decision: decision, input: input, reason: answer.Reason, life: answer.Lifetime}, err
 }
 
 // newKeys tells people of a TPM that comes back with another attestation key: an
@@ -199,7 +213,7 @@ func (s *Service) freeName(ctx context.Context, d fleet.Device, claimed string) 
 }
 
 // enrolled is the device as it stands after its enrolment. What an operator
-// registered wins over what the device claims.
+// registered wins over what the device claims, and a quarantine outlives it.
 func enrolled(d fleet.Device, e fleet.Enrollment, spki []byte, now time.Time) fleet.Device {
 	if d.Name == "" {
 		d.Name = e.Name
@@ -207,7 +221,7 @@ func enrolled(d fleet.Device, e fleet.Enrollment, spki []byte, now time.Time) fl
 	if d.Model == "" {
 		d.Model = e.Model
 	}
-	if d.Lifecycle != fleet.Active {
+	if d.Lifecycle != fleet.Active && d.Lifecycle != fleet.Quarantined {
 		d.Lifecycle, d.LifecycleAt, d.LifecycleReason = fleet.Active, now, "enrolled"
 	}
 	d.EnrolledAt, d.Manufacturer, d.DevID = now, e.Manufacturer, e.DevID

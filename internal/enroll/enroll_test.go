@@ -154,7 +154,11 @@ func TestSweepClosesWhatACrashLeft(t *testing.T) {
 func TestRenewalIsRefused(t *testing.T) {
 	r := newRig(t)
 	good := fleet.Device{
-		ID: id, Lifecycle: fleet.Active, Verdict: fleet.Compliant, VerdictAt: r.clock, FreshUntil: r.clock.Add(time.Minute),
+		ID: id, Lifecycle: fleet.Active, EnrolledAt: r.clock, Verdict: fleet.Compliant, VerdictAt: r.clock, FreshUntil: r.clock.Add(time.Minute),
+	}
+	code := map[string]string{
+		"quarantined": "renewal_refused", "retired": "device_retired", "pending": "renewal_refused",
+		"noncompliant": "renewal_refused", "undecided": "renewal_refused", "stale": "renewal_refused",
 	}
 	for name, change := range map[string]func(*fleet.Device){
 		"quarantined":  func(d *fleet.Device) { d.Lifecycle = fleet.Quarantined },
@@ -170,7 +174,8 @@ func TestRenewalIsRefused(t *testing.T) {
 			if err := r.store.Apply(t.Context(), fleet.Change{Devices: []fleet.Device{d}}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.Renew(t.Context(), d.ID, nil); fleet.CodeOf(err) != "renewal_refused" {
+			shown := fleet.Certificate{Device: d.ID, State: fleet.CertificateIssued}
+			if _, err := r.Renew(t.Context(), enroll.Renewal{Certificate: shown}); fleet.CodeOf(err) != code[name] {
 				t.Errorf("renewal: %v", err)
 			}
 			if certificates, err := r.store.Certificates(t.Context(), d.ID); err != nil || len(certificates) > 0 {

@@ -3,7 +3,6 @@ package enroll
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"time"
 
@@ -11,22 +10,41 @@ import (
 	"troth/internal/fleet"
 )
 
+// order is one certificate to be issued.
+type order struct {
+	device    fleet.Device
+	request   ca.Request
+	rotateKey bool // the key is to be replaced all the same
+	succeeds  bool // the device's other certificates end when this one is first used
+}
+
 // issue has the CA sign for a device and records both at once with whatever
 // else the change holds. The intent is written first, so that nothing can be
-// signed that is not on record.
-func (s *Service) issue(ctx context.Context, d fleet.Device, r ca.Request, change fleet.Change, now time.Time) (Credential, error) {
-	key := sha256.Sum256(d.TLSPublic)
-	intent := fleet.Certificate{ID: fleet.NewID(), Device: d.ID, State: fleet.CertificateIntended, Key: key[:], CreatedAt: now}
+// signed that is not on record. What a quarantined device is given opens the
+// device routes alone, and is revoked for everybody else.
+func (s *Service) issue(ctx context.Context, o order, change fleet.Change, now time.Time) (Credential, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return Credential{}, err
+	}
+	defer leave()
+	d := o.device
+	intent := fleet.Certificate{
+		ID: fleet.NewID(), Device: d.ID, State: fleet.CertificateIntended, Key: keyHash(d.TLSPublic), CreatedAt: now,
+		RotateKey: o.rotateKey, Succeeds: o.succeeds,
+	}
 	if err := s.Store.Apply(ctx, fleet.Change{Certificates: []fleet.Certificate{intent}}); err != nil {
 		return Credential{}, err
 	}
-	cert, err := s.Issuer.Issue(ctx, r)
+	cert, err := s.Issuer.Issue(ctx, o.request)
 	if err != nil {
 		return Credential{}, s.fail(ctx, intent, err)
 	}
-	issued := intent
-	issued.State, issued.Serial, issued.DER = fleet.CertificateIssued, cert.Serial, cert.DER
-	issued.NotBefore, issued.NotAfter = cert.NotBefore, cert.NotAfter
+	issued := signed(intent, cert)
+	issued.State = fleet.CertificateIssued
+	if d.Lifecycle == fleet.Quarantined {
+		issued.State, issued.Reason, issued.EndedAt = fleet.CertificateRestricted, d.LifecycleReason, now
+	}
 	if change.RevokeOthers != nil {
 		change.RevokeOthers.ID = issued.ID
 	}
@@ -41,6 +59,48 @@ func (s *Service) issue(ctx context.Context, d fleet.Device, r ca.Request, chang
 	}
 	d.Revision++
 	return Credential{Device: d.ID, Certificate: cert, TrustBundle: bundle, Nonce: s.Nonces.Issue(d, s.Now())}, nil
+}
+
+// enter waits for a place at the CA. A fleet that comes at once is told to come
+// back before anything is recorded of it.
+func (s *Service) enter(ctx context.Context) (leave func(), err error) {
+	timer := time.NewTimer(s.SigningPatience)
+	defer timer.Stop()
+	select {
+	case s.signing <- struct{}{}:
+		return func() { <-s.signing }, nil
+	case <-timer.C:
+		return nil, fleet.Errorf(fleet.Unavailable, "ca_busy", "the certificate authority signs for as many devices as it may at once: try again")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// lifetime is that of a certificate for which policy wants so many seconds.
+func (s *Service) lifetime(wanted int64) (time.Duration, error) {
+	if wanted == 0 {
+		return s.CertificateLife, nil
+	}
+	if wanted > int64(s.MaxCertificateLife/time.Second) {
+		return 0, fleet.Errorf(fleet.Refused, "lifetime_refused",
+			"policy wants a certificate for %d s, and the service's configuration allows %s: an operator sets certificates.max_lifetime or the policy right", wanted, s.MaxCertificateLife)
+	}
+	return time.Duration(wanted) * time.Second, nil
+}
+
+func keyHash(spki []byte) []byte {
+	sum := sha256.Sum256(spki)
+	return sum[:]
+}
+
+// signed is the record of an intent that the CA has signed for.
+func signed(c fleet.Certificate, cert ca.Certificate) fleet.Certificate {
+	c.Serial, c.DER, c.NotBefore, c.NotAfter = cert.Serial, cert.DER, cert.NotBefore, cert.NotAfter
+	return c
+}
+
+func retired(d fleet.Device) error {
+	return fleet.Errorf(fleet.Refused, "device_retired", "the device was retired: %s", d.LifecycleReason)
 }
 
 // fail closes an intent that the CA did not fulfil.
@@ -60,48 +120,26 @@ func (s *Service) fail(ctx context.Context, intent fleet.Certificate, cause erro
 	return unavailable(cause)
 }
 
-// abandon revokes a certificate that was signed but could not be recorded with
-// its device; the device never receives it.
+// abandon ends a certificate that was signed but could not be recorded with its
+// device; the device never receives it. Where the CA cannot be told now, it is
+// later: the record has what that takes.
 func (s *Service) abandon(ctx context.Context, intent fleet.Certificate, cert ca.Certificate, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	intent.State, intent.EndedAt = fleet.CertificateInDoubt, s.Now()
-	intent.Reason = "signed with serial " + cert.Serial + " and never delivered"
-	if err := s.Issuer.Revoke(ctx, cert.DER); err == nil {
-		intent.State, intent.Reason = fleet.CertificateFailed, "signed, never delivered, revoked at the CA"
+	c := signed(intent, cert)
+	c.State, c.EndedAt, c.Reason = fleet.CertificateInDoubt, s.Now(), "signed, and never delivered"
+	err := s.Issuer.Revoke(ctx, cert.DER)
+	if err == nil {
+		c.State, c.Reason = fleet.CertificateFailed, "signed, never delivered, revoked at the CA"
 	}
-	_ = s.Store.Apply(ctx, fleet.Change{Certificates: []fleet.Certificate{intent}})
+	if applied := s.Store.Apply(ctx, fleet.Change{Certificates: []fleet.Certificate{c}}); fleet.IsKind(applied, fleet.Conflict) {
+		// It is on record as issued: the answer of the database was lost, not the write.
+		c.State, c.Reason = fleet.CertificateRevoked, "never delivered"
+		_ = s.Store.Apply(ctx, fleet.Change{Certificates: []fleet.Certificate{c}})
+	}
 	return cause
 }
 
 func unavailable(cause error) error {
 	return fleet.Because(cause, fleet.Unavailable, "ca_unavailable", "the certificate authority does not answer: try again")
-}
-
-// Renew signs a new certificate for the key that the device holds in its TPM.
-// Only a device that is active and whose verdict is compliant and fresh gets
-// one; the others re-attest first.
-func (s *Service) Renew(ctx context.Context, id fleet.DeviceID, csr []byte) (Credential, error) {
-	now := s.Now()
-	d, err := s.Store.Device(ctx, id)
-	if err != nil {
-		return Credential{}, err
-	}
-	if d.Lifecycle != fleet.Active {
-		return Credential{}, fleet.Errorf(fleet.Refused, "renewal_refused", "the device is %s: %s", d.Lifecycle, d.LifecycleReason)
-	}
-	if v := d.Believed(now); v != fleet.Compliant {
-		return Credential{}, fleet.Errorf(fleet.Refused, "renewal_refused", "the device's verdict is %s: check in with a compliant posture first", v)
-	}
-	key, err := x509.ParsePKIXPublicKey(d.TLSPublic)
-	if err != nil {
-		return Credential{}, fleet.Because(err, fleet.Internal, "stored_key_unusable", "the device's stored key cannot be read")
-	}
-	request := ca.Request{CSR: csr, PublicKey: key, URI: s.URI(id), Lifetime: s.CertificateLife}
-	if err := ca.CheckRequest(request); err != nil {
-		return Credential{}, coded(err, "csr_refused", "the certificate request is refused")
-	}
-	return s.issue(ctx, d, request, fleet.Change{
-		Events: []fleet.Event{fleet.NewEvent(now, "device:"+string(id), "certificate.renew", string(id), "")},
-	}, now)
 }

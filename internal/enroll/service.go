@@ -11,6 +11,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -38,12 +39,21 @@ type Store interface {
 	// came to an end.
 	Intents(ctx context.Context, before time.Time) ([]fleet.Certificate, error)
 	ExpireEnrollments(ctx context.Context, before time.Time) (int, error)
+	// Posture is the device's latest, or fleet.ErrNotFound.
+	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
+	// Succeeding were issued before the instant to succeed others, and not used yet.
+	Succeeding(ctx context.Context, before time.Time) ([]fleet.Certificate, error)
+	// ToRevoke ended here, and the CA has not confirmed it; LongestToRevoke is the
+	// one that has waited longest, or fleet.ErrNotFound.
+	ToRevoke(ctx context.Context, now time.Time, limit int) ([]fleet.Certificate, error)
+	LongestToRevoke(ctx context.Context, now time.Time) (fleet.Certificate, error)
 	Apply(ctx context.Context, c fleet.Change) error
 }
 
-// Policy decides who may enrol.
+// Policy decides who may enrol, who may renew, and for how long.
 type Policy interface {
 	Enroll(ctx context.Context, in policy.EnrollInput) (policy.EnrollDecision, error)
+	Renew(ctx context.Context, in policy.RenewInput) (policy.RenewDecision, error)
 }
 
 // Config is what the service is made of.
@@ -54,7 +64,11 @@ type Config struct {
 	Nonces              *nonce.Issuer
 	TrustDomain         string        // of SPIFFE IDs
 	RequireRegistration bool          // a known manufacturer alone is not enough
-	CertificateLife     time.Duration // of device certificates
+	CertificateLife     time.Duration // of device certificates, unless policy says otherwise
+	MaxCertificateLife  time.Duration // that policy may give; zero: CertificateLife
+	Signing             int           // at once at the CA; zero: 16
+	SigningPatience     time.Duration // how long a request waits for its turn; zero: 2 s
+	RotationGrace       time.Duration // how long an old key lives beside a new one that is never used; zero: 1 h
 	ChallengeLife       time.Duration // to answer a challenge
 	CRLs                *ek.CRLs      // of TPM manufacturers; nil: nothing is looked up
 	Revocation          ek.RevocationPolicy
@@ -63,10 +77,18 @@ type Config struct {
 }
 
 // Service is the use case.
-type Service struct{ Config }
+type Service struct {
+	Config
+	signing chan struct{} // a place for each request that is at the CA
+}
 
 // New returns the service.
-func New(c Config) *Service { return &Service{c} }
+func New(c Config) *Service {
+	c.MaxCertificateLife = cmp.Or(c.MaxCertificateLife, c.CertificateLife)
+	c.SigningPatience = cmp.Or(c.SigningPatience, 2*time.Second)
+	c.RotationGrace = cmp.Or(c.RotationGrace, time.Hour)
+	return &Service{Config: c, signing: make(chan struct{}, cmp.Or(c.Signing, 16))}
+}
 
 // URI is the SPIFFE ID of a device.
 func (s *Service) URI(id fleet.DeviceID) string {
@@ -74,7 +96,8 @@ func (s *Service) URI(id fleet.DeviceID) string {
 }
 
 // Sweep forgets challenges that nobody answered and closes intents that a crash
-// left open: whether the CA signed for them is not known, and is recorded so.
+// left open: whether the CA signed for them is not known, and is recorded so. It
+// ends the keys whose successors have had their grace.
 func (s *Service) Sweep(ctx context.Context) error {
 	now := s.Now()
 	if _, err := s.Store.ExpireEnrollments(ctx, now); err != nil {
@@ -94,7 +117,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.sweepSuccessions(ctx, now)
 }
 
 func (s *Service) existing(ctx context.Context, id fleet.DeviceID) (fleet.Device, error) {

@@ -21,7 +21,7 @@ const (
 type Alert struct {
 	ID             string
 	Subject        string // device id, or rollout:<id>
-	Key            string // control:<id>, silent, evidence_refused, rollout_halted
+	Key            string // control:<id>, or one of those below
 	Device         DeviceID
 	Title          string
 	Severity       Severity
@@ -141,6 +141,7 @@ const (
 	KeyEvidenceRefused = "evidence_refused" // the device sent evidence that does not hold
 	KeyUndecided       = "undecided"        // policy gave no answer on the device
 	KeyNewKeys         = "new_keys"         // a known TPM enrolled with other keys than before
+	KeyRevocation      = "revocation"       // the CA does not know of a certificate that ended
 	KeyRolloutHalted   = "rollout_halted"
 )
 

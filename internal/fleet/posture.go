@@ -113,7 +113,7 @@ func (p Posture) SameOutcomes(q Posture) bool {
 // behind the input.
 type Decision struct {
 	ID       string // unique
-	Kind     string // enroll, posture, remediate
+	Kind     string // enroll, renew, posture, remediate
 	Device   DeviceID
 	At       time.Time
 	Policy   string // SHA-256, hexadecimal

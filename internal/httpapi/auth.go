@@ -16,8 +16,9 @@ import (
 
 // caller is a device that proved itself by its client certificate.
 type caller struct {
-	id  fleet.DeviceID
-	key []byte // PKIX SPKI of the certificate's key
+	id    fleet.DeviceID
+	key   []byte            // PKIX SPKI of the certificate's key
+	shown fleet.Certificate // its record
 }
 
 type callerKey struct{}
@@ -58,8 +59,10 @@ func (e *edge) deviceOnly(next http.Handler) http.Handler {
 
 // identify finds the device behind a request. TLS verified the chain; here the
 // certificate must also be one that is on record as issued and not revoked, for
-// a device that is not retired. A quarantined device is let through: this is
-// how it proves that it was mended, and gets the firmware to mend it.
+// a device that is not retired. A quarantined device is let through, with the
+// certificate that its quarantine restricts to these routes: this is how it
+// proves that it was mended, and gets the firmware to mend it. The first use of
+// a certificate that succeeds others ends those.
 func (e *edge) identify(r *http.Request) (caller, error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_required", "this needs the device's client certificate: enrol first")
@@ -76,7 +79,7 @@ func (e *edge) identify(r *http.Request) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	if record.State != fleet.CertificateIssued {
+	if !record.Opens() {
 		return caller{}, fleet.Errorf(fleet.Unauthorized, "certificate_revoked", "the certificate was revoked: %s", record.Reason)
 	}
 	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != e.Enroll.URI(record.Device) {
@@ -89,7 +92,12 @@ func (e *edge) identify(r *http.Request) (caller, error) {
 	if d.Lifecycle == fleet.Retired {
 		return caller{}, fleet.Errorf(fleet.Unauthorized, "device_retired", "the device was retired: %s", d.LifecycleReason)
 	}
-	return caller{id: record.Device, key: leaf.RawSubjectPublicKeyInfo}, nil
+	if record.Succeeds {
+		if err := e.Enroll.Used(r.Context(), record); err != nil {
+			return caller{}, err
+		}
+	}
+	return caller{id: record.Device, key: leaf.RawSubjectPublicKeyInfo, shown: record}, nil
 }
 
 // serialOf is written as ca.Certificate.Serial is.

@@ -33,7 +33,7 @@ func (e *edge) deviceRoutes() {
 	}, e.checkIn)
 	byDevice(e, huma.Operation{
 		OperationID: "renew", Method: http.MethodPost, Path: api.PathRenew, Tags: []string{"device"},
-		Summary: "Renew the certificate of an active, compliant device",
+		Summary: "Renew the certificate of a device, for its key or for a new one, where policy allows it",
 	}, e.renew)
 }
 
@@ -79,6 +79,7 @@ func (e *edge) checkIn(ctx context.Context, c caller, in *struct{ Body api.Check
 		Nonce: a.Nonce, NextSeconds: max(1, int(a.Next.Seconds())), IMAEntries: a.IMAEntries,
 		TrustBundle: e.trustDigest(),
 	}
+	out.Certificate = string(enroll.WishOf(a.Device, c.shown))
 	for _, control := range a.Posture.Controls {
 		if control.Failing() {
 			out.Findings = append(out.Findings, api.Finding{Control: control.ID, Reason: control.Reason})
@@ -91,7 +92,11 @@ func (e *edge) checkIn(ctx context.Context, c caller, in *struct{ Body api.Check
 }
 
 func (e *edge) renew(ctx context.Context, c caller, in *struct{ Body api.RenewRequest }) (*body[api.Credential], error) {
-	issued, err := e.Enroll.Renew(ctx, c.id, in.Body.CSR)
+	r := enroll.Renewal{Certificate: c.shown, CSR: in.Body.CSR}
+	if k := in.Body.NewKey; k != nil {
+		r.NewKey = &enroll.NewKey{Nonce: k.Nonce, Public: k.TLSPublic, CertifyInfo: k.CertifyInfo, CertifySignature: k.CertifySignature}
+	}
+	issued, err := e.Enroll.Renew(ctx, r)
 	return answer(credential(issued), err)
 }
 

@@ -37,6 +37,9 @@ func (e *edge) operatorRoutes() {
 		path := "/v1/devices/{id}/" + m.action
 		byOperator(e, post(m.action+"-device", path, m.summary), "device."+m.action, e.moveDevice(m.action, m.move))
 	}
+	byOperator(e, get("list-certificates", api.PathCertificates, "A device's certificates, newest first, and what the CA knows of their end"), "certificate.list", e.listCertificates)
+	byOperator(e, post("rotate-key-device", "/v1/devices/{id}/rotate-key", "Have the device replace its TLS key at its next check-in"), "device.rotate-key", e.change(e.Devices.RotateKey))
+	byOperator(e, post("revoke-device", "/v1/devices/{id}/revoke", "End the device's certificates: it has to attest anew"), "device.revoke", e.change(e.Devices.Revoke))
 	register := post("register-devices", api.PathRegistrations, "Make devices known by the hashes of their endorsement keys")
 	register.MaxBodyBytes = 8 << 20
 	byOperator(e, register, "device.register", e.register)

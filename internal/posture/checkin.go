@@ -141,6 +141,9 @@ func (s *Service) record(ctx context.Context, o outcome, previous fleet.Posture,
 		Alerts: fleet.ReconcileControls(open, o.device, o.posture, now),
 		Events: o.events,
 	}
+	if o.restrict {
+		change.Restrict = o.device.ID
+	}
 	if kept {
 		o.posture.Decision, o.posture.Evidence = previous.Decision, previous.Evidence
 	} else {

@@ -23,6 +23,7 @@ type outcome struct {
 	grounds   []fleet.Blob    // evidence and inputs, which the decisions name
 	events    []fleet.Event
 	proposals []proposal
+	restrict  bool // the device goes into quarantine with this
 }
 
 type proposal struct {
@@ -146,6 +147,7 @@ func (s *Service) remediate(ctx context.Context, o *outcome, decision policy.Pos
 			if o.device, err = o.device.Quarantine(action.Reason, now); err != nil {
 				return err
 			}
+			o.restrict = true
 			o.events = append(o.events, fleet.NewEvent(now, "policy", "device.quarantine", string(o.device.ID), action.Reason))
 		case policy.ActPropose, policy.ActStart:
 			o.proposals = append(o.proposals, proposal{version: action.Release, reason: action.Reason, start: action.Kind == policy.ActStart})

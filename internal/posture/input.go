@@ -48,7 +48,7 @@ func (s *Service) input(ctx context.Context, d fleet.Device, previous fleet.Post
 		FailingSince: previous.FailingSince(),
 	}
 	for _, c := range certificates {
-		if c.State == fleet.CertificateIssued && c.NotAfter.After(in.Certificate.NotAfter) {
+		if c.Opens() && c.NotAfter.After(in.Certificate.NotAfter) {
 			in.Certificate.NotAfter = c.NotAfter
 		}
 	}

@@ -60,6 +60,8 @@ type CheckInConfig struct {
 // CertificatesConfig is who issues device certificates, and for how long.
 type CertificatesConfig struct {
 	Lifetime Duration `json:"lifetime"` // 24h
+	// MaxLifetime bounds what policy may give; Lifetime by default.
+	MaxLifetime Duration `json:"max_lifetime"`
 	// PassphraseFile holds what the keys of the CA in DataDir are encrypted with.
 	// ${VAR} is replaced from the environment, as in
 	// ${CREDENTIALS_DIRECTORY}/troth-ca. Empty: they are not encrypted.
@@ -142,6 +144,7 @@ func (c Config) complete() (Config, error) {
 	c.CheckIn.Fresh = or(c.CheckIn.Fresh, c.CheckIn.Interval*5/2)
 	c.CheckIn.Sweep = or(c.CheckIn.Sweep, Duration(30*time.Second))
 	c.Certificates.Lifetime = or(c.Certificates.Lifetime, Duration(24*time.Hour))
+	c.Certificates.MaxLifetime = or(c.Certificates.MaxLifetime, c.Certificates.Lifetime)
 	c.Certificates.PassphraseFile = os.Expand(c.Certificates.PassphraseFile, os.Getenv)
 	c.Firmware.Refresh = or(c.Firmware.Refresh, Duration(10*time.Second))
 	c.Result = c.Result.complete(c)
@@ -157,6 +160,9 @@ func (c Config) validate() error {
 		if time.Duration(d) < time.Second {
 			return fmt.Errorf("configuration: %s must be at least 1s", name)
 		}
+	}
+	if c.Certificates.MaxLifetime < c.Certificates.Lifetime {
+		return errors.New("configuration: certificates.max_lifetime must not be shorter than certificates.lifetime")
 	}
 	if c.CheckIn.Fresh <= c.CheckIn.Interval {
 		return errors.New("configuration: check_in.fresh must be longer than check_in.interval, or every verdict lapses between two check-ins")

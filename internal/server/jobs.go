@@ -27,6 +27,7 @@ func (s *Service) jobs() []job {
 		}},
 		{"rollouts", sweep, s.rollouts.Tick},
 		{"enrolment sweep", time.Minute, s.enroll.Sweep},
+		{"revocation at the CA", min(sweep, 30*time.Second), s.enroll.Revoke},
 		{"firmware catalogue", time.Duration(s.config.Firmware.Refresh), s.firmware.Refresh},
 		{"device CA bundle", time.Minute, s.identity.refresh},
 		{"result keys", time.Minute, s.results.refresh},

@@ -128,7 +128,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	s.enroll = enroll.New(enroll.Config{
 		Store: s.store, Issuer: s.issuer, Policy: engine, Nonces: nonces, TrustDomain: c.TrustDomain,
 		CRLs: crls, Revocation: ek.RevocationPolicy(c.Enrollment.Revocation.Policy), CRLPatience: time.Duration(c.Enrollment.Revocation.Wait),
-		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime),
+		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime), MaxCertificateLife: time.Duration(c.Certificates.MaxLifetime),
 		ChallengeLife: challengeLife, Now: time.Now,
 	})
 	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})

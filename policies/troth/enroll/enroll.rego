@@ -21,6 +21,10 @@
 #   The firmware is not judged here: a device whose PCRs match no release enrols
 #   and then fails the control firmware-known, which is quarantined and shown. A
 #   device that were refused here would be seen by nobody.
+#
+#   A quarantined device whose certificate is gone may attest again, so that it can
+#   prove that it was mended. It stays in quarantine, and what it gets opens the
+#   device routes alone: that is the service's doing, whatever is said here.
 package troth.enroll
 
 import data.troth.lib
@@ -30,10 +34,8 @@ import data.troth.lib
 # entrypoint: true
 decision := deny("device_retired", "The device is retired; a retired device does not come back.") if {
 	input.device.lifecycle == "retired"
-} else := deny("device_quarantined", "The device is quarantined; an operator has to release it first.") if {
-	input.device.lifecycle == "quarantined"
 } else := deny("lifecycle_unknown", sprintf("The device is in a state of life that is not known: %s.", [lib.quoted(input.device.lifecycle)])) if {
-	not input.device.lifecycle in {"", "pending", "active"}
+	not input.device.lifecycle in {"", "pending", "active", "quarantined"}
 } else := deny("attestation_failed", sprintf("The evidence does not verify: %s.", [problems])) if {
 	not input.attestation.verified == true
 } else := deny("certificate_revoked", "Its manufacturer revoked the certificate of the device's EK or of its IDevID.") if {
@@ -54,6 +56,8 @@ decision := deny("device_retired", "The device is retired; a retired device does
 	not input.ek.problem in {"", "ek_unknown_manufacturer"}
 } else := deny("unknown_manufacturer", "The EK certificate does not lead to a trusted TPM manufacturer.") if {
 	unverified
+} else := deny("lifetime_misconfigured", "A lifetime of certificates in config.certificates is not a number of seconds.") if {
+	lib.lifetimes_misconfigured
 } else := allow("The EK certificate leads to a trusted manufacturer, and the EK hash is registered.") if {
 	input.ek.verified == true
 	input.registered == true
@@ -110,6 +114,6 @@ problems := lib.listed(sort(input.attestation.problems)) if {
 	count(input.attestation.problems) > 0
 } else := "no reason is given"
 
-allow(reason) := {"allow": true, "code": "", "reason": reason}
+allow(reason) := object.union({"allow": true, "code": "", "reason": reason}, lib.certificate_lifetime)
 
 deny(code, reason) := {"allow": false, "code": code, "reason": reason}

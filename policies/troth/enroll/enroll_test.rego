@@ -126,7 +126,23 @@ test_failed_attestation_is_denied if {
 
 test_missing_attestation_is_denied if denied(json.remove(good, ["attestation"]), "attestation_failed")
 
-test_quarantined_is_denied if denied(with_facts({"/device/lifecycle": "quarantined"}), "device_quarantined")
+# It attests again, and stays in quarantine.
+test_quarantined_is_allowed if allowed(with_facts({"/device/lifecycle": "quarantined"}))
+
+test_quarantined_is_denied_what_others_are if {
+	denied(with_facts({"/device/lifecycle": "quarantined", "/attestation": {"verified": false, "problems": ["nonce"]}}), "attestation_failed")
+}
+
+test_lifetime_is_the_services_own_choice if not decision(good).certificate_lifetime_seconds
+
+test_lifetime_by_model if {
+	d := decision(good) with data.config.certificates.lifetime_seconds as {"models": {"gw-100": 3600}}
+	d.certificate_lifetime_seconds == 3600
+}
+
+test_misconfigured_lifetime_is_denied if {
+	denied(good, "lifetime_misconfigured") with data.config.certificates.lifetime_seconds as {"default": "1h"}
+}
 
 test_retired_is_denied if denied(with_facts({"/device/lifecycle": "retired"}), "device_retired")
 

@@ -54,7 +54,8 @@ type Credential struct {
 	Nonce       []byte    `json:"nonce" doc:"for the first check-in"`
 }
 
-// RenewRequest asks for a new certificate for the key of the current one.
+// RenewRequest asks for a new certificate for the key of the current one, or for
+// a new key.
 type RenewRequest struct {
 	CSR    []byte  `json:"csr" maxLength:"16384" doc:"PKCS #10, DER, by the key that the certificate is for"`
 	NewKey *NewKey `json:"new_key,omitempty" doc:"where the TLS key is replaced"`
@@ -87,6 +88,7 @@ type Evidence struct {
 	EventLog  *Log   `json:"event_log,omitempty"`
 	IMA       *Log   `json:"ima,omitempty"`
 	IMAFrom   int    `json:"ima_from,omitempty" minimum:"0" doc:"entries of the IMA list that come before ima: ima_entries of the last answer; 0: the list is whole"`
+	Userspace *Log   `json:"userspace_log,omitempty" doc:"systemd's log of its own measurements; it continues the event log"`
 	Reported  []byte `json:"reported" maxLength:"262144" doc:"JSON document of type Reported, the exact bytes that the quote binds"`
 }
 
@@ -144,9 +146,9 @@ type CheckInAnswer struct {
 	Findings    []Finding   `json:"findings,omitempty"`
 	Firmware    string      `json:"firmware,omitempty" doc:"the release that the quote proved"`
 	Assignment  *Assignment `json:"assignment,omitempty"`
+	Certificate string      `json:"certificate,omitempty" doc:"what to do about the certificate now: renew, or rotate_key (renew with a new key)"`
 	Nonce       []byte      `json:"nonce"`
 	NextSeconds int         `json:"next_seconds" doc:"come back after this long"`
-	Certificate string      `json:"certificate,omitempty" doc:"what to do about the certificate now: renew, or rotate_key (renew with a new key)"`
 	TrustBundle string      `json:"trust_bundle,omitempty" doc:"digest of the trust bundle to hold: fetch it where it differs"`
 	IMAEntries  int         `json:"ima_entries,omitempty" doc:"entries of the IMA list that the service has counted in this boot"`
 }

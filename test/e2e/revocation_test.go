@@ -63,7 +63,7 @@ func TestAttack_K7_RevokedByAFetchedListOrAFile(t *testing.T) {
 	wantCode(t, err, "ek_revoked")
 	s.kept(t, bad.id).nothing(t)
 	_, err = registered.tryEnroll()
-	wantCode(t, err, "ek_certificate_invalid")
+	wantCode(t, err, "certificate_revoked")
 	if live := s.kept(t, registered.id).live(); len(live) != 0 {
 		t.Errorf("certificates of a revoked device: %v", live)
 	}

@@ -23,11 +23,12 @@ const (
 )
 
 func (a *app) caCommand() *cobra.Command {
-	return a.noun("ca", "Set up and examine Vault as the CA of devices",
-		`Set up HashiCorp Vault as the CA of device certificates, and find what is wrong with
-a set-up. These commands speak to Vault, not to a trothd; docs/vault.md has the steps.
-Nothing is taken from VAULT_ADDR and the like: everything is said by flags.`,
-		a.caBootstrapCommand(), a.caDoctorCommand())
+	return a.noun("ca", "Look after the CA of devices, in the service or in Vault",
+		`Show the service's certificate authorities and replace their roots; set up HashiCorp
+Vault as the CA of device certificates, and find what is wrong with a set-up.
+bootstrap-vault and doctor speak to Vault, not to a trothd; docs/vault.md has the
+steps. Nothing is taken from VAULT_ADDR and the like: everything is said by flags.`,
+		a.caStatusCommand(), a.caRotateCommand(), a.caBundleCommand(), a.caBootstrapCommand(), a.caDoctorCommand())
 }
 
 // vaultFlags say which Vault, with which token.

@@ -109,6 +109,7 @@ func (f *fakeServer) handler() http.Handler {
 		}
 		answer(w, api.Token{Token: "troth-for-" + t.Operator, Operator: t.Operator, Role: t.Role, ExpiresAt: *f.ago(-24*time.Hour - time.Minute)})
 	})
+	new(fakeCA).routes(handle, func(pattern string, h http.HandlerFunc) { mux.HandleFunc(pattern, h) })
 	handle("GET /posts", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, f.posts) })
 	return mux
 }

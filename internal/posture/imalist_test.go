@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"troth/internal/evidence"
 	"troth/internal/fleet"
 	"troth/internal/posture"
+	"troth/tuf"
 )
 
 // measure has the running system open files for the first time.
@@ -509,5 +511,37 @@ func TestAttack_Q7_SnapshotRollback(t *testing.T) {
 	}
 	if findings(a.Posture)["clock-monotonic"] == "" || a.Posture.Verdict != fleet.Noncompliant {
 		t.Errorf("verdict %s, findings %v", a.Posture.Verdict, findings(a.Posture))
+	}
+}
+
+// Nothing is left out of a list: what may run is a set of digests, and no name, and
+// no pattern among the names of the allow-list, excuses a file.
+func TestAttack_L6_NamesExcuseNothing(t *testing.T) {
+	digest := sha256.Sum256([]byte("tool"))
+	text := fmt.Sprintf("%x  *\n%x  /opt/**\n%x  !/opt/.*\n%x  ^.*$\n", digest, digest, digest, digest)
+	var packed []byte
+	for _, file := range good().Files {
+		d := sha256.Sum256(file.Content)
+		packed = append(packed, d[:]...)
+	}
+	err := tuf.ParseAllowList(strings.NewReader(text), "sha256", func(d []byte) error { packed = append(packed, d...); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ima.NewAllowList("sha256", packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := &allowed{files: attest.IMAFiles{ID: "patterns", Allow: list}}
+	r := newRig(t, good(), func(c *posture.Config) { c.Files = files })
+	strange := []string{"*", "**", ".hidden", "log/a.log", "../proc/1/exe", "tmp/x", "tool\n10"}
+	r.measure(append(strange, "tool")...)
+	a, err := r.checkIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := recorded(t, a.Posture)
+	if result.IMA.Unknown != len(strange) || len(result.IMAUnknown) != len(strange) || findings(a.Posture)["ima-known-files"] == "" {
+		t.Errorf("%d of %d files are unknown: %+v", result.IMA.Unknown, len(strange), findings(a.Posture))
 	}
 }

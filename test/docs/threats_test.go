@@ -37,7 +37,7 @@ var attacks = []struct{ id, what string }{
 	{"L3", "a PCR that no event explains"},
 	{"L4", "a log that was mended to make it replay"},
 	{"L5", "an IMA list that is behind the quote, or whose names are hostile"},
-	{"L6", "exclude patterns that hide files"},
+	{"L6", "exclude patterns that hide files: there are none, as what may run is a set of digests, and no name excuses a file"},
 	{"T1", "thresholds below one, keys counted twice, names that leave their directory, metadata parsed before it is verified"},
 	{"T2", "a root that skips a version, or misses a threshold; a device that slept through many"},
 	{"T3", "metadata that was refused and is kept all the same"},

@@ -144,30 +144,29 @@ func (r *Repository) lookup(key string) (string, error) {
 
 // conflict says which release of the bins stands against rel, by the index.
 func (r *Repository) conflict(rel Release) error {
+	last, err := r.lookup(counterKey(rel.Model))
+	if err != nil {
+		return err
+	}
+	if last != "" {
+		number, name, _ := strings.Cut(last, " ")
+		counter, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			return fmt.Errorf("read index: %w", err)
+		}
+		if counter >= rel.Counter {
+			return counterError(rel, counter, name)
+		}
+	}
 	key, err := twinKey(rel)
 	if err != nil {
 		return err
 	}
 	twin, err := r.lookup(key)
-	if err != nil {
-		return err
+	if err == nil && twin != "" {
+		err = twinError(rel, twin)
 	}
-	if twin != "" {
-		return twinError(rel, twin)
-	}
-	last, err := r.lookup(counterKey(rel.Model))
-	if err != nil || last == "" {
-		return err
-	}
-	number, name, _ := strings.Cut(last, " ")
-	counter, err := strconv.ParseUint(number, 10, 64)
-	if err != nil {
-		return fmt.Errorf("read index: %w", err)
-	}
-	if counter >= rel.Counter {
-		return counterError(rel, counter, name)
-	}
-	return nil
+	return err
 }
 
 // remember adds a release that was just published. Until closeIndex the index

@@ -103,6 +103,32 @@ func (r *Repository) Status() ([]RoleStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	list, err := current.status()
+	if err != nil {
+		return nil, err
+	}
+	first, err := current.firstBin()
+	if err != nil {
+		return nil, err
+	}
+	return current.signers(append(list, first...))
+}
+
+// Roles is Status without the hash bins, which it does not read.
+func (r *Repository) Roles() ([]RoleStatus, error) {
+	current, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	list, err := current.status()
+	if err != nil {
+		return nil, err
+	}
+	return current.signers(list)
+}
+
+func (v *view) status() ([]RoleStatus, error) {
+	current := v
 	root, targets := current.Root.Signed, current.targets().Signed
 	snapshot, timestamp := current.Snapshot.Signed, current.Timestamp.Signed
 	list := []RoleStatus{
@@ -124,18 +150,17 @@ func (r *Repository) Status() ([]RoleStatus, error) {
 			list = append(list, s)
 		}
 	}
-	first, err := current.firstBin()
-	if err != nil {
-		return nil, err
-	}
-	list = append(list, first...)
+	return list, nil
+}
+
+// signers says who signs each role, and for how long.
+func (v *view) signers(list []RoleStatus) ([]RoleStatus, error) {
 	for i := range list {
-		s := &list[i]
-		a, err := current.authority(s.Role)
+		a, err := v.authority(list[i].Role)
 		if err != nil {
 			return nil, err
 		}
-		s.Lifetime, s.KeyIDs, s.Threshold = a.life, a.ids, a.threshold
+		list[i].Lifetime, list[i].KeyIDs, list[i].Threshold = a.life, a.ids, a.threshold
 	}
 	return list, nil
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sigstore/sigstore/pkg/signature"
+
 	"troth/internal/atomicfile"
 	"troth/internal/fleet"
 	"troth/tuf"
@@ -27,6 +29,13 @@ type Config struct {
 	OnlineKeys string // directory of the snapshot and timestamp keys; where it does not exist nothing is re-signed
 	TrustDir   string // the client's own memory; made if missing
 	Now        func() time.Time
+
+	// Passphrase and Remote open encrypted online keys, and those of a key
+	// management service; see tuf.Keys.
+	Passphrase func(file string) ([]byte, error)
+	Remote     func(file string, text []byte) (signature.Signer, error)
+	// Alerts is told of signatures that will not be renewed in time; nil: nobody is.
+	Alerts AlertStore
 }
 
 // Repository is the published firmware. It is safe for concurrent use.
@@ -41,6 +50,7 @@ type Repository struct {
 	expiries atomic.Pointer[[]client.RoleExpiry] // of the last read
 	revision string                              // of current; under refresh
 	missing  error                               // allow-lists that current lacks; under refresh
+	watched  time.Time                           // when watch last looked; under refresh
 }
 
 // NewRepository returns the repository. Its catalogue is empty, and so matches
@@ -76,10 +86,8 @@ func (r *Repository) Refresh(ctx context.Context) error {
 		return nil
 	}
 	signErr := r.resign()
-	if err := r.read(ctx); err != nil {
-		return errors.Join(err, signErr)
-	}
-	return signErr
+	readErr := r.read(ctx)
+	return errors.Join(readErr, signErr, r.watch(ctx, signErr))
 }
 
 // memory is where the client keeps the metadata that it accepted.
@@ -92,7 +100,7 @@ func (r *Repository) resign() error {
 	if _, err := os.Stat(r.OnlineKeys); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	repository, err := tuf.Open(r.Dir, r.OnlineKeys)
+	repository, err := tuf.OpenWith(r.Dir, tuf.Keys{Dir: r.OnlineKeys, Passphrase: r.Passphrase, Remote: r.Remote})
 	if err != nil {
 		return fmt.Errorf("open repository to re-sign it: %w", err)
 	}

@@ -80,8 +80,11 @@ type FirmwareConfig struct {
 	// OnlineKeys is the directory of the snapshot and timestamp keys, with which
 	// the service re-signs the repository before it expires. DataDir/tuf-keys is
 	// used where it exists; without keys somebody else must re-sign.
-	OnlineKeys string   `json:"online_keys"`
-	Refresh    Duration `json:"refresh"` // between reads of the repository; 10s
+	OnlineKeys string `json:"online_keys"`
+	// OnlinePassphraseFile has the passphrase of encrypted online keys in its first
+	// line.
+	OnlinePassphraseFile string   `json:"online_passphrase_file"`
+	Refresh              Duration `json:"refresh"` // between reads of the repository; 10s
 }
 
 // Duration is written as in Go: 90s, 5m, 24h.

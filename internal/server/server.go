@@ -39,6 +39,7 @@ import (
 	"troth/internal/store"
 	"troth/policies"
 	"troth/policy"
+	"troth/tuf/kms"
 )
 
 // Lifetimes that nobody needs to set.
@@ -120,6 +121,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	s.firmware = firmware.NewRepository(firmware.Config{
 		Dir: c.Firmware.Repository, Root: c.Firmware.Root, OnlineKeys: c.Firmware.OnlineKeys,
 		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
+		Passphrase: onlinePassphrase(c.Firmware), Remote: kms.Open, Alerts: s.store,
 	})
 	crls, err := s.revocation()
 	if err != nil {

@@ -181,7 +181,7 @@ func (w *walk) load(ctx context.Context, b branch) (*listed, error) {
 	if known != nil && known.version == meta.Version {
 		return known, expired(known)
 	}
-	md, err := c.updateTargets(ctx, c.trusted, b.role, b.delegator)
+	md, err := c.loadRole(ctx, b.role, b.delegator)
 	if err != nil {
 		return known, err
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
@@ -22,6 +23,9 @@ type Config struct {
 	// MetadataURL and TargetsURL are the base addresses, http(s):// or file://
 	// followed by an absolute directory. TargetsURL is only needed to download.
 	MetadataURL, TargetsURL string
+	// Mirrors are asked in turn where the addresses above give no useful answer, or
+	// one that is not what was signed. A mirror is trusted with nothing.
+	Mirrors []Mirror
 	// HTTP is the client to fetch with. By default one with time limits on
 	// connecting and on the first byte of an answer.
 	HTTP *http.Client
@@ -33,6 +37,11 @@ type Config struct {
 	ClockFile string
 	UserAgent string // by default "troth-tuf"
 	Limits    Limits // zero fields give the defaults
+}
+
+// Mirror is another place with the same repository.
+type Mirror struct {
+	MetadataURL, TargetsURL string // as in Config
 }
 
 // Limits bound what a hostile repository can cost.
@@ -54,12 +63,15 @@ type Limits struct {
 type Client struct {
 	cfg   Config
 	store store
+	// preferred is the place that answered last: index 0 is the configuration's own.
+	preferred atomic.Int64
 
-	mu        sync.Mutex
-	trusted   *trustedmetadata.TrustedMetadata // of the last successful Refresh
-	knownTime time.Time
-	listed    map[string]*listed // of the last Catalog, by role
-	catalog   Catalog
+	mu          sync.Mutex
+	metadataURL string                           // of the place that is being asked
+	trusted     *trustedmetadata.TrustedMetadata // of the last successful Refresh
+	knownTime   time.Time
+	listed      map[string]*listed // of the last Catalog, by role
+	catalog     Catalog
 
 	downloads sync.Mutex // one at a time: two could share a .part file
 }
@@ -72,7 +84,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Dir == "" {
 		return nil, fail(CodeStorage, "configuration", errors.New("no Dir is set"))
 	}
-	for _, base := range []string{cfg.MetadataURL, cfg.TargetsURL} {
+	bases := []string{cfg.MetadataURL, cfg.TargetsURL}
+	for _, m := range cfg.Mirrors {
+		bases = append(bases, m.MetadataURL, m.TargetsURL)
+	}
+	for _, base := range bases {
 		if dir, ok := strings.CutPrefix(base, "file://"); ok && !filepath.IsAbs(dir) {
 			return nil, failf(CodeUnreachable, "configuration", "%s is not an absolute directory", base)
 		}

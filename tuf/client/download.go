@@ -21,7 +21,8 @@ import (
 // progress, if not nil, is called with the bytes on disk and the target's
 // length as the download advances.
 //
-// The error has a code; after CodeTruncated, CodeSlow and CodeUnreachable the
+// Mirrors are asked for what is missing, one after the other. The error has a
+// code; after CodeTruncated, CodeSlow and CodeUnreachable the
 // next call resumes.
 func (c *Client) Download(ctx context.Context, name, dest string, progress func(done, total int64)) error {
 	t, err := c.Lookup(ctx, name)
@@ -67,6 +68,7 @@ type download struct {
 	client   *Client
 	target   Target
 	at       location
+	base     string // address of the place that is being asked
 	progress func(done, total int64)
 }
 
@@ -77,7 +79,8 @@ func (d *download) run(ctx context.Context, dest string) error {
 		return fail(CodeStorage, d.target.Name, err)
 	}
 	defer f.Close()
-	if err := d.complete(ctx, f); err != nil {
+	err = d.client.anywhere(ctx, func(m Mirror) error { return d.from(ctx, m, f) })
+	if err != nil {
 		if code := Code(err); code == CodeContent || code == CodeTooLarge || code == CodeNotFound {
 			os.Remove(part)
 		}
@@ -90,6 +93,19 @@ func (d *download) run(ctx context.Context, dest string) error {
 		return fail(CodeStorage, d.target.Name, err)
 	}
 	return nil
+}
+
+// from fills f from one place, going on where another place ended. What is known
+// to be wrong is not left to the next one.
+func (d *download) from(ctx context.Context, m Mirror, f *os.File) error {
+	d.base = m.TargetsURL
+	err := d.complete(ctx, f)
+	if code := Code(err); code == CodeContent || code == CodeTooLarge {
+		if err := f.Truncate(0); err != nil {
+			return fail(CodeStorage, d.target.Name, err)
+		}
+	}
+	return err
 }
 
 // complete fills f and verifies it. A resumed file that turns out wrong, for
@@ -137,9 +153,9 @@ func (d *download) fill(ctx context.Context, f *os.File) (resumed bool, err erro
 	}
 	ctx, meter := d.client.meter(ctx)
 	defer meter.stop()
-	a, err := d.client.open(ctx, d.client.cfg.TargetsURL, d.at, offset)
+	a, err := d.client.open(ctx, d.base, d.at, offset)
 	if errors.Is(err, errRange) && offset > 0 {
-		a, err = d.client.open(ctx, d.client.cfg.TargetsURL, d.at, 0)
+		a, err = d.client.open(ctx, d.base, d.at, 0)
 	}
 	if err != nil {
 		return false, transferError(ctx, d.target.Name, err)

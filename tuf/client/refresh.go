@@ -17,9 +17,19 @@ import (
 // When Refresh fails, what the last successful one loaded stays usable until
 // it expires, unless a new root was accepted meanwhile: then nothing is
 // trusted until a Refresh succeeds under it.
+//
+// With mirrors, all of it is asked of one place, then of the next where that did
+// not succeed.
 func (c *Client) Refresh(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.anywhere(ctx, func(m Mirror) error {
+		c.metadataURL = m.MetadataURL
+		return c.refresh(ctx)
+	})
+}
+
+func (c *Client) refresh(ctx context.Context) error {
 	trusted, data, err := c.startRoot()
 	if err != nil {
 		return err
@@ -246,5 +256,5 @@ func (c *Client) fetchMetadata(ctx context.Context, role string, version, limit 
 	if version > 0 {
 		file = fmt.Sprintf("%d.%s", version, file)
 	}
-	return c.fetchAll(ctx, c.cfg.MetadataURL, location{raw: file, escaped: file}, role, limit)
+	return c.fetchAll(ctx, c.metadataURL, location{raw: file, escaped: file}, role, limit)
 }

@@ -78,7 +78,7 @@ func (c *Client) Lookup(ctx context.Context, name string) (Target, error) {
 				return Target{}, err
 			}
 		}
-		role, err := c.updateTargets(ctx, c.trusted, e.role, e.delegator)
+		role, err := c.loadRole(ctx, e.role, e.delegator)
 		if err != nil {
 			return Target{}, err
 		}

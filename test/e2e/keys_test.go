@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"troth/attest/attesttest"
+	"troth/attest/ek"
 	"troth/attest/ek/template"
 	"troth/attest/tpm"
 	"troth/internal/agent"
@@ -171,6 +172,17 @@ func TestAttack_K8_MoreEKsLater(t *testing.T) {
 		t.Fatalf("the preferred EK is %s, so this test tries nothing", e.Template)
 	}
 	a.runs(state, 1, nil)
+	// "troth-agent id" says what the agent goes by, and for no agent or one of
+	// another TPM what this TPM would be.
+	elsewhere := newAttacker(t, s)
+	for dir, want := range map[string]string{state: a.id, t.TempDir(): ek.DeviceID(must(tpm.New(a.link).EK())(t).Public)} {
+		if got := must(agent.DeviceID(a.chip.Spec(), dir))(t); string(got) != want {
+			t.Errorf("the id with state directory %s is %s, want %s", dir, got, want)
+		}
+	}
+	if got := must(agent.DeviceID(elsewhere.chip.Spec(), state))(t); string(got) != elsewhere.id {
+		t.Errorf("the id of another TPM is %s, want %s", got, elsewhere.id)
+	}
 	clearTPM(t, a)
 	if err := os.Remove(filepath.Join(state, "credential.json")); err != nil {
 		t.Fatal(err)

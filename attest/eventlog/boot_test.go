@@ -128,6 +128,10 @@ func TestBootFactsOfFirmware(t *testing.T) {
 	if l := f.BootLoaders; len(l) != 1 || l[0].Path != `\EFI\ubuntu\shimx64.efi` || l[0].Device != diskText+`\EFI\ubuntu\shimx64.efi` || l[0].Digests.Hex("sha256") != hash("shim") {
 		t.Errorf("boot loaders %+v", l)
 	}
+	again := factsOf(t, append(separators(), same(5, eventlog.EFIGPTEvent2, gpt))...) // of newer firmware
+	if again.Boot == nil || !reflect.DeepEqual(again.Boot.GPT, b.GPT) {
+		t.Errorf("the newer event tells %+v", again.Boot)
+	}
 	if g := b.GPT; g == nil || !g.Verified || len(g.Partitions) != 1 || g.Partitions[0].Name != "EFI System" || g.Partitions[0].Last != 4095 {
 		t.Errorf("GPT %+v", g)
 	}

@@ -17,7 +17,7 @@ func (e Event) Recomputed(banks []string) bool {
 	switch e.Type {
 	case IPL:
 		return e.iplRecomputed(banks)
-	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy,
+	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, EFIGPTEvent2, OmitBootDevice, PostCode, EFISPDMDevicePolicy,
 		EFISPDMDeviceAuthority, Action, EFIAction, EFIVariableAuthority:
 		if e.isDigestOf(e.Data, banks) {
 			return true
@@ -58,7 +58,7 @@ func mustRecompute(t EventType) bool {
 // Recomputed tries first.
 func preimages(e Event) [][]byte {
 	switch e.Type {
-	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, OmitBootDevice, PostCode, EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
+	case Separator, SCRTMVersion, EFIVariableDriverConfig, EFIGPTEvent, EFIGPTEvent2, OmitBootDevice, PostCode, EFISPDMDevicePolicy, EFISPDMDeviceAuthority:
 		return nil // the data itself
 	case Action, EFIAction:
 		return [][]byte{bytes.TrimRight(e.Data, "\x00")}

@@ -153,7 +153,7 @@ func (b *factBuilder) digests(e Event) Digests {
 func (b *factBuilder) pcr5(e Event) {
 	b.exitBootServices(e)
 	switch e.Type {
-	case EFIGPTEvent:
+	case EFIGPTEvent, EFIGPTEvent2:
 		b.gpt(e)
 	case EFIVariableBoot, EFIVariableBoot2: // in old firmware
 		b.bootVariable(e)

@@ -86,7 +86,7 @@ var allowed = map[string]string{
 	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",
-	"cmd/troth-agent": "internal/agent tuf/client internal/version",
+	"cmd/troth-agent": "internal/agent internal/agent/install internal/agent/slot tuf/client internal/version",
 	"cmd/troth":       "internal/cli internal/version",
 	"cmd/troth-sim":   "internal/sim internal/version",
 

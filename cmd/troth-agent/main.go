@@ -33,6 +33,8 @@ const usage = `troth-agent proves a device's state to a Troth service, and keeps
 Usage:
   troth-agent run FLAGS       enrol where needed, then check in until told to stop
   troth-agent id [FLAGS]      the device's id: what "troth device register --ek-hash" takes
+  troth-agent update FLAGS    install a release without a service, from a mirror or a USB stick
+  troth-agent slots VERB      which firmware slot runs; confirm, revert, boot
   troth-agent tuf FLAGS VERB  a TUF client alone: init ROOT, refresh, download
   troth-agent version
 
@@ -51,6 +53,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return runAgent(args, stderr)
 	case "id":
 		return printID(args, stdout, stderr)
+	case "update":
+		return updateOnce(args, stdout, stderr)
+	case "slots":
+		return slots(args, stdout, stderr)
 	case "tuf":
 		return client.Conformance(args, stdout, stderr)
 	case "version", "--version":
@@ -89,6 +95,7 @@ const defaultStateDir = "/var/lib/troth-agent"
 
 type options struct {
 	agent       agent.Config
+	installing  installing
 	healthCheck string
 	reboot      string
 	level       slog.Level
@@ -105,8 +112,8 @@ func flags(o *options) *flag.FlagSet {
 	f.StringVar(&o.agent.EventLog, "event-log", "/sys/kernel/security/tpm0/binary_bios_measurements", "`file` of the firmware's event log")
 	f.StringVar(&o.agent.IMA, "ima", agent.DefaultIMA(), "`file` of the IMA measurement list, in binary or as text")
 	f.StringVar(&o.agent.UserspaceLog, "userspace-log", agent.DefaultUserspaceLog(), "`file` of systemd's log of its own measurements, which continues the event log")
-	f.StringVar(&o.agent.SlotDir, "slots", "", "`directory` of the firmware slots; without it nothing is installed")
-	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed with --slots")
+	o.installing.flags(f)
+	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed to install")
 	f.StringVar(&o.agent.ResultFile, "result-file", "", "`file` for the device's signed attestation result, written after each check-in; relative to --state-dir")
 	f.StringVar(&o.agent.IDevIDChain, "idevid-chain", "", "`file` with the manufacturer's certificates for an IDevID or IAK, PEM or DER; without it those in the TPM's NV memory, if any, are shown")
 	f.Func("idevid-handle", "persistent `handle` of that key; by default 0x81020000 and 0x81020001", func(s string) error {
@@ -134,15 +141,21 @@ func runAgent(args []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "troth-agent:", problem)
 		return usedWrong
 	}
+	installer, err := o.installing.installer(o.agent.StateDir)
+	if err != nil {
+		fmt.Fprintln(stderr, "troth-agent:", err)
+		return usedWrong
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c := o.agent
+	c.Installer = installer
 	c.Version, c.Now = version.String(), time.Now
 	c.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: o.level}))
 	if o.healthCheck != "" {
 		c.HealthCheck = func(ctx context.Context) error { return shell(ctx, o.healthCheck) }
 	}
-	err := agent.Run(ctx, c)
+	err = agent.Run(ctx, c)
 	switch {
 	case err == nil:
 		return done
@@ -168,7 +181,7 @@ func check(o options, rest []string) string {
 		return "--server-ca is missing: whom may the device believe as that service?"
 	case o.agent.Model == "":
 		return "--model is missing"
-	case o.agent.SlotDir != "" && o.agent.TUFRoot == "":
+	case o.installing.given() && o.agent.TUFRoot == "":
 		return "--tuf-root is missing: whose signatures may firmware carry?"
 	}
 	return ""

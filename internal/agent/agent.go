@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"troth/attest/tpm"
+	"troth/internal/agent/install"
 	"troth/internal/agent/slot"
 	"troth/internal/api"
 )
@@ -35,7 +36,7 @@ type Config struct {
 	EventLog      string        // path of the firmware's event log; empty: none
 	IMA           string        // path of the IMA list; empty: none
 	UserspaceLog  string        // path of systemd's log of its own measurements; empty: none
-	SlotDir       string        // firmware slots; empty: the agent installs nothing
+	SlotDir       string        // firmware slots; empty: as Installer says
 	TUFRoot       string        // first trusted TUF root, a file
 	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere
 	Version       string        // of the agent
@@ -43,6 +44,9 @@ type Config struct {
 	IDevIDHandle  uint32        // where that key is persistent; 0: where the TCG says
 	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
 
+	// Installer puts releases on the device where SlotDir is empty. nil: the agent
+	// installs nothing.
+	Installer install.Installer
 	// HealthCheck says whether what booted works. nil: it does.
 	HealthCheck func(context.Context) error
 	Log         *slog.Logger
@@ -54,7 +58,7 @@ type Agent struct {
 	Config
 	tpm      *tpm.TPM
 	state    *stateDir
-	slots    *slot.Pair // nil: installs nothing
+	slots    install.Installer // nil: installs nothing
 	identity *identity
 	session  *session // nil until enrolled
 
@@ -98,9 +102,9 @@ func open(ctx context.Context, c Config) (*Agent, error) {
 		c.ConfirmWithin = 15 * time.Minute
 	}
 	a := &Agent{Config: c, tpm: tpm.New(transport), state: &stateDir{c.StateDir}, held: map[string]bool{}, bootedAt: c.Now()}
+	a.slots = c.Installer
 	if c.SlotDir != "" {
-		pair := slot.Open(c.SlotDir)
-		a.slots = &pair
+		a.slots = install.Slots{Pair: slot.Open(c.SlotDir)}
 	}
 	if a.identity, err = a.state.identity(ctx, a.tpm, a.Log); err != nil {
 		return nil, errors.Join(err, a.tpm.Close())

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 
+	"troth/internal/agent/install"
 	"troth/internal/agent/slot"
 	"troth/internal/api"
 	"troth/internal/fleet"
@@ -34,6 +34,10 @@ func (a *Agent) afterBoot(ctx context.Context) error {
 		return nil
 	}
 	running, _, trial, err := a.slots.Running()
+	if errors.Is(err, slot.ErrGivenUp) {
+		a.Log.Warn("what runs was given up", "error", err)
+		return ErrReboot // the agent was stopped between giving up and the reboot
+	}
 	if err != nil {
 		return err
 	}
@@ -69,7 +73,7 @@ func (a *Agent) rollBack(cause error) error {
 	if err := a.report(fleet.MemberRolledBack, a.update.Version, cause); err != nil {
 		return err
 	}
-	if err := a.slots.Revert(); err != nil {
+	if err := a.slots.Revert(); err != nil && !errors.Is(err, slot.ErrNoTrial) {
 		return err
 	}
 	return ErrReboot
@@ -143,30 +147,13 @@ func (a *Agent) install(ctx context.Context, as api.Assignment) error {
 	if err := a.tell(ctx, fleet.MemberInstalling, as.Version); err != nil {
 		return err
 	}
-	if err := a.write(path, as, target); err != nil {
+	if err := installFile(ctx, a.slots, path, target); err != nil {
 		return err
 	}
 	if err := a.tell(ctx, fleet.MemberRebooting, as.Version); err != nil {
 		return err
 	}
 	return ErrReboot
-}
-
-// write installs the file that was verified. It is hashed as it is written and
-// again from the slot, so what was verified is what is installed.
-func (a *Agent) write(path string, as api.Assignment, t client.Target) error {
-	image, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("open download: %w", err)
-	}
-	defer image.Close() //nolint:errcheck // only read
-	if err := a.slots.Install(io.LimitReader(image, t.Length), as.Version, as.Counter, t.Hashes["sha256"]); err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("remove download: %w", err)
-	}
-	return nil
 }
 
 // download fetches the assigned target. The signed metadata decides what it
@@ -186,12 +173,8 @@ func (a *Agent) download(ctx context.Context, as api.Assignment) (string, client
 	if r := target.Release; r == nil || r.Model != a.Model || r.Version != as.Version || r.Counter != as.Counter {
 		return "", client.Target{}, fmt.Errorf("target %s is not release %s for model %s", as.Target, as.Version, a.Model)
 	}
-	dir := filepath.Join(a.StateDir, "download")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", client.Target{}, fmt.Errorf("make download directory: %w", err)
-	}
-	path := filepath.Join(dir, target.Hashes["sha256"])
-	return path, target, updater.Download(ctx, as.Target, path, nil)
+	path, err := fetch(ctx, updater, target, filepath.Join(a.StateDir, "download"))
+	return path, target, err
 }
 
 func (a *Agent) updater() (*client.Client, error) {
@@ -217,7 +200,7 @@ var errUntold = errors.New("progress was not told")
 
 // resumable reports whether a later attempt continues where this one ended.
 func resumable(err error) bool {
-	if errors.Is(err, errUntold) {
+	if errors.Is(err, errUntold) || errors.Is(err, install.ErrLater) {
 		return true
 	}
 	switch client.Code(err) {

@@ -43,7 +43,7 @@ func boots(t *testing.T, p slot.Pair, want string) {
 
 func install(t *testing.T, p slot.Pair) {
 	t.Helper()
-	if err := p.Install(strings.NewReader("two"), "1.1.0", 2, digest("two")); err != nil {
+	if err := p.Install(strings.NewReader("two"), slot.Slot{Version: "1.1.0", Counter: 2, SHA256: digest("two")}, 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -89,10 +89,10 @@ func TestRevert(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	p, _ := format(t)
-	if err := p.Install(strings.NewReader("old"), "1.0.0", 1, digest("old")); err == nil {
+	if err := p.Install(strings.NewReader("old"), slot.Slot{Version: "1.0.0", Counter: 1, SHA256: digest("old")}, 0); err == nil {
 		t.Error("a downgrade was installed")
 	}
-	if err := p.Install(strings.NewReader("evil"), "1.1.0", 2, digest("two")); err == nil {
+	if err := p.Install(strings.NewReader("evil"), slot.Slot{Version: "1.1.0", Counter: 2, SHA256: digest("two")}, 0); err == nil {
 		t.Error("an image with another digest was put on trial")
 	}
 	if err := p.Confirm(); !errors.Is(err, slot.ErrNoTrial) {
@@ -117,7 +117,7 @@ func TestAttack_T6_ChangedSlotDoesNotBoot(t *testing.T) {
 func TestAttack_T8_PowerCutAtAnyWrite(t *testing.T) {
 	for n := range len("two") {
 		p, _ := format(t)
-		err := p.Install(cut{strings.NewReader("two"[:n])}, "1.1.0", 2, digest("two"))
+		err := p.Install(cut{strings.NewReader("two"[:n])}, slot.Slot{Version: "1.1.0", Counter: 2, SHA256: digest("two")}, 0)
 		if err == nil {
 			t.Fatalf("cut after %d bytes: no error", n)
 		}

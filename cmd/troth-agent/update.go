@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"troth/internal/agent"
+	"troth/internal/agent/install"
+	"troth/internal/agent/slot"
+	"troth/internal/version"
+)
+
+// updateOnce installs a release without a service.
+func updateOnce(args []string, stdout, stderr io.Writer) int {
+	f := flag.NewFlagSet("troth-agent update", flag.ContinueOnError)
+	var by installing
+	by.flags(f)
+	o := agent.Once{UserAgent: "troth-agent/" + version.String(), Now: time.Now}
+	f.StringVar(&o.StateDir, "state-dir", defaultStateDir, "the agent's own `directory`")
+	f.StringVar(&o.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust")
+	f.StringVar(&o.Model, "model", "", "hardware `model`")
+	f.StringVar(&o.Target, "target", "", "`name` of the target; without it the newest release of the model")
+	f.Func("from", "base `URL` of the repository, https://… or file:///…; more than once for mirrors", func(s string) error {
+		o.From = append(o.From, strings.TrimRight(s, "/"))
+		return nil
+	})
+	f.SetOutput(stderr)
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return done
+	} else if err != nil {
+		return usedWrong
+	}
+	var err error
+	o.Installer, err = by.installer(o.StateDir)
+	switch {
+	case err != nil:
+	case f.NArg() > 0 || o.TUFRoot == "" || o.Model == "" || len(o.From) == 0:
+		err = errors.New("update needs --tuf-root, --model and --from, and takes no arguments")
+	case o.Installer == nil:
+		err = errors.New("update needs --slots, --rauc, --swupdate or --install-hook")
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "troth-agent:", err)
+		return usedWrong
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	installed, err := o.Update(ctx)
+	switch {
+	case errors.Is(err, agent.ErrNothingNew):
+		fmt.Fprintln(stdout, "nothing to do:", err)
+		return done
+	case err != nil:
+		fmt.Fprintln(stderr, "troth-agent:", err)
+		return failed
+	}
+	fmt.Fprintf(stdout, "release %s is installed and boots next, on trial\n", installed.Version)
+	return done
+}
+
+const slotsUsage = `Usage: troth-agent slots VERB FLAGS
+
+  status    which slot runs, what is in it, and whether it is on trial
+  confirm   what runs works: it boots from now on
+  revert    what runs, on trial, is given up: the other one boots next
+
+For slots that Troth keeps itself (--slots, --slot-devices):
+  boot      for an initramfs or boot script: decide what boots now, print its path
+  format    write --image to slot a, which boots
+  adopt     slot --slot holds --length bytes that run already
+
+`
+
+// slots looks at the firmware slots, and does what a boot script needs.
+func slots(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		fmt.Fprint(stderr, slotsUsage)
+		return usedWrong
+	}
+	verb := args[0]
+	f := flag.NewFlagSet("troth-agent slots", flag.ContinueOnError)
+	var by installing
+	var image, name, release string
+	var length int64
+	var counter uint64
+	by.flags(f)
+	stateDir := f.String("state-dir", defaultStateDir, "the agent's own `directory`")
+	f.StringVar(&image, "image", "", "`file` to format slot a with")
+	f.StringVar(&name, "slot", "a", "`slot` to adopt, a or b")
+	f.Int64Var(&length, "length", 0, "`bytes` of the image to adopt; 0: all there are")
+	f.StringVar(&release, "version", "", "`version` of the release to format with or to adopt")
+	f.Uint64Var(&counter, "counter", 0, "its release `counter`")
+	f.SetOutput(stderr)
+	if err := f.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return done
+	} else if err != nil {
+		return usedWrong
+	}
+	use, err := by.installer(*stateDir)
+	if err == nil && use == nil {
+		err = errors.New("slots needs --slots, --rauc, --swupdate or --install-hook")
+	}
+	if err == nil && f.NArg() > 0 {
+		err = errors.New("slots takes one verb, then flags")
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "troth-agent:", err)
+		return usedWrong
+	}
+	switch verb {
+	case "status":
+		err = printStatus(use, stdout)
+	case "confirm":
+		err = use.Confirm()
+	case "revert":
+		err = use.Revert()
+	case "boot":
+		err = boot(&by, stdout)
+	case "format":
+		err = format(&by, image, release, counter)
+	case "adopt":
+		var pair slot.Pair
+		if pair, err = by.pair(); err == nil {
+			err = pair.Adopt(name, length, release, counter)
+		}
+	default:
+		fmt.Fprint(stderr, slotsUsage)
+		return usedWrong
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "troth-agent:", err)
+		return failed
+	}
+	return done
+}
+
+func printStatus(use install.Installer, stdout io.Writer) error {
+	s, name, trial, err := use.Running()
+	if err != nil && !errors.Is(err, slot.ErrGivenUp) {
+		return err
+	}
+	state := "good"
+	switch {
+	case err != nil:
+		state = "given up"
+	case trial:
+		state = "on trial"
+	}
+	if s.Version == "" {
+		s.Version = "unknown"
+	}
+	_, err = fmt.Fprintf(stdout, "slot %s runs release %s, counter %d: %s\n", name, s.Version, s.Counter, state)
+	return err
+}
+
+func boot(by *installing, stdout io.Writer) error {
+	pair, err := by.pair()
+	if err != nil {
+		return err
+	}
+	path, err := pair.Boot()
+	if err == nil {
+		_, err = fmt.Fprintln(stdout, path)
+	}
+	return err
+}
+
+func format(by *installing, image, release string, counter uint64) error {
+	pair, err := by.pair()
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(image)
+	if err != nil {
+		return fmt.Errorf("open --image: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	return pair.Format(f, release, counter)
+}

@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"troth/internal/agent/install"
+	"troth/internal/agent/slot"
+	"troth/tuf/client"
+)
+
+// fetch downloads a target into a directory of the agent's own, under its digest.
+// What other downloads left there is removed first: only one is ever needed, and
+// the disk of a device is small.
+func fetch(ctx context.Context, updater *client.Client, t client.Target, dir string) (string, error) {
+	if t.Hashes["sha256"] == "" {
+		return "", fmt.Errorf("target %s is signed without a SHA-256", t.Name)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make download directory: %w", err)
+	}
+	path := filepath.Join(dir, t.Hashes["sha256"])
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("read download directory: %w", err)
+	}
+	for _, e := range entries {
+		if name := filepath.Join(dir, e.Name()); name != path && name != path+".part" {
+			if err := os.RemoveAll(name); err != nil {
+				return "", fmt.Errorf("remove old download: %w", err)
+			}
+		}
+	}
+	return path, updater.Download(ctx, t.Name, path, nil)
+}
+
+// installFile verifies the downloaded file and installs it through one
+// descriptor: whoever replaces the file in between changes nothing.
+func installFile(ctx context.Context, to install.Installer, path string, t client.Target) error {
+	image, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("open download: %w", err)
+	}
+	defer image.Close() //nolint:errcheck // only read
+	if err := t.Verify(image); err != nil {
+		return err
+	}
+	if _, err := image.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read download: %w", err)
+	}
+	if err := to.Install(ctx, image, release(t)); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove download: %w", err)
+	}
+	return nil
+}
+
+// release is what an installer is told about a target.
+func release(t client.Target) install.Release {
+	return install.Release{
+		Slot:          slot.Slot{Version: t.Release.Version, Counter: t.Release.Counter, SHA256: t.Hashes["sha256"], Length: t.Length},
+		DowngradeFrom: downgradeFrom(t.Custom),
+	}
+}
+
+// downgradeFrom reads the signed allowance to take the place of a release with a
+// higher counter: "downgrade_from" in the target's custom field.
+func downgradeFrom(custom json.RawMessage) uint64 {
+	var c struct {
+		DowngradeFrom uint64 `json:"downgrade_from"`
+	}
+	if json.Unmarshal(custom, &c) != nil {
+		return 0
+	}
+	return c.DowngradeFrom
+}

@@ -34,7 +34,7 @@ type Authority struct {
 	Bridged bool
 }
 
-// ErrNoRotation: there is no authority in the role that the step needs.
+// ErrNoRotation says that there is no authority in the role that the step needs.
 var ErrNoRotation = errors.New("no such step of a CA change is due")
 
 // Rotator replaces an issuer's authority in three steps that may lie weeks

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
@@ -112,7 +111,7 @@ func unseal(name string, data []byte, passphrase func() ([]byte, error)) ([]byte
 	}
 	der, err := encrypted.Decrypt(data, secret)
 	if err != nil {
-		return nil, errors.Join(&PassphraseError{Code: CodePassphraseWrong, File: name}, err)
+		return nil, fmt.Errorf("%w: %w", &PassphraseError{Code: CodePassphraseWrong, File: name}, err)
 	}
 	return der, nil
 }

@@ -132,6 +132,7 @@ func loaderLines(b eventlog.BootFacts) (lines [][2]string) {
 	}
 	lines = append(lines, namedLines("File", b.Files)...)
 	lines = append(lines, namedLines("initrd", b.Initrds)...)
+	lines = append(lines, otherLines(b.Other)...)
 	if e := b.ExitBootServices; e != nil {
 		text := "invoked"
 		switch {
@@ -141,6 +142,17 @@ func loaderLines(b eventlog.BootFacts) (lines [][2]string) {
 			text = "succeeded"
 		}
 		lines = append(lines, [2]string{"ExitBootServices", text})
+	}
+	return lines
+}
+
+// otherLines show what was measured that nothing else is known of.
+func otherLines(list []eventlog.Named) (lines [][2]string) {
+	for i, n := range list {
+		if i == maxDrawn {
+			return append(lines, [2]string{"Also measured", fmt.Sprintf("and %d more", len(list)-i)})
+		}
+		lines = append(lines, [2]string{fmt.Sprintf("Also in PCR %d", n.PCR), strongest(n.Digests) + "  " + n.Name + claimed(n.Verified)})
 	}
 	return lines
 }

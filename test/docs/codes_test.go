@@ -79,6 +79,7 @@ func problemCodes(t *testing.T) string {
 	section("Policy", "A denial by policy carries the code that the policy gave it. These are those of the built-in policies.", policyCodes(t))
 	section("Evidence", "Problems of package `attest`, with quotes, logs and keys. A warning does not fail a verification; the others do.", constantCodes(t, "../../attest/problem.go"))
 	section("Endorsement keys", "Problems of package `attest/ek`.", constantCodes(t, "../../attest/ek/errors.go"))
+	section("Manufacturers' identities", "Problems of package `attest/idevid` with an IDevID or IAK; see [manufacturer roots](manufacturer-roots.md).", constantCodes(t, "../../attest/idevid/errors.go"))
 	section("Attestation results", "Problems of package `attest/ear` with tokens and key sets, for those who rely on them.", constantCodes(t, "../../attest/ear/errors.go"))
 	section("Certificate requests", "Problems of package `ca` with what a device asks to have signed.", constantCodes(t, "../../ca/csr.go"))
 	section("The CA in a directory", "Problems of package `ca/local` with the passphrase of its keys; `trothd` does not start. See the [operator's guide](operators-guide.md).", constantCodes(t, "../../ca/local/key.go"))

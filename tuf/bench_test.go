@@ -10,12 +10,12 @@ import (
 	"troth/tuf"
 )
 
-// filled is a repository of 1024 hash bins with n releases of a hundred models.
+// filled is a repository of 2048 hash bins with n releases of a hundred models.
 func filled(tb testing.TB, n int) (*tuf.Repository, string) {
 	tb.Helper()
 	base := tb.TempDir()
 	dir, keys := filepath.Join(base, "repo"), filepath.Join(base, "keys")
-	if err := tuf.Init(dir, tuf.InitOptions{KeysDir: keys, Now: start, BinBits: 10}); err != nil {
+	if err := tuf.Init(dir, tuf.InitOptions{KeysDir: keys, Now: start, BinBits: 11}); err != nil {
 		tb.Fatal(err)
 	}
 	repo, err := tuf.Open(dir, keys)

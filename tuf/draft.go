@@ -125,7 +125,7 @@ func (r *Repository) StageRelease(ctx context.Context, rel Release, content io.R
 		return nil, fmt.Errorf("stage %q: %w", rel.Name, err)
 	}
 	staged, rel, done, err := r.receive(ctx, rel, content, files, func() error {
-		_, err := r.preparePublish(rel, now, false)
+		_, err := r.preparePublish(rel, now, false, files.AllowList != nil)
 		return err
 	})
 	defer done()
@@ -136,7 +136,7 @@ func (r *Repository) StageRelease(ctx context.Context, rel Release, content io.R
 }
 
 func (d *Draft) release(rel Release, content []stagedTarget) error {
-	if _, err := d.r.preparePublish(rel, d.now, false); err != nil {
+	if _, err := d.r.preparePublish(rel, d.now, false, len(content) > 1); err != nil {
 		return err
 	}
 	for _, changed := range d.roles {

@@ -34,9 +34,9 @@ type InitOptions struct {
 	RootKeys, RootThreshold, TargetsKeys, TargetsThreshold int
 
 	// BinBits, from 1 to 14, spreads the releases over 2^BinBits hash bins, so that
-	// publishing one costs the same however many there are; 10 suits 100,000
-	// releases. The bins have a key of their own, releases.pem, of which Publish
-	// needs nothing else offline; it may be the same as targets' in a .kms file.
+	// publishing one costs the same however many there are; 11 suits 100,000
+	// releases. The bins have a key of their own, releases.pem, the only one
+	// of those kept offline that Publish then needs.
 	// Zero keeps all releases in targets, for at most some thousands.
 	BinBits int
 }

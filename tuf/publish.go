@@ -1,6 +1,7 @@
 package tuf
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -59,15 +60,16 @@ func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader
 	if err := rel.Validate(); err != nil {
 		return Target{}, err
 	}
-	staged, rel, done, err := r.receive(ctx, rel, content, files, func() error {
-		_, err := r.preparePublish(rel, now, true)
+	var prepared *change
+	staged, rel, done, err := r.receive(ctx, rel, content, files, func() (err error) {
+		prepared, err = r.preparePublish(rel, now, true, files.AllowList != nil)
 		return err
 	})
 	defer done()
 	if err != nil {
 		return Target{}, err
 	}
-	return staged[len(staged)-1].target(), r.commit(rel, staged, now)
+	return staged[len(staged)-1].target(), r.commit(rel, staged, prepared)
 }
 
 // receive stores what is to be published where no metadata speaks of it yet: the
@@ -105,15 +107,17 @@ func (r *Repository) receive(ctx context.Context, rel Release, content io.Reader
 }
 
 // commit signs the staged targets in, and makes them visible before the metadata.
-func (r *Repository) commit(rel Release, staged []stagedTarget, now time.Time) error {
+func (r *Repository) commit(rel Release, staged []stagedTarget, prepared *change) error {
 	unlock, err := lock(filepath.Join(r.dir, lockFile))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	c, err := r.preparePublish(rel, now, true)
-	if err != nil {
-		return err
+	c := prepared
+	if !r.still(c.current) {
+		if c, err = r.preparePublish(rel, prepared.now, true, len(staged) > 1); err != nil {
+			return err
+		}
 	}
 	if err := c.enter(rel, staged); err != nil {
 		return err
@@ -128,6 +132,18 @@ func (r *Repository) commit(rel Release, staged []stagedTarget, now time.Time) e
 		return err
 	}
 	return r.indexed(c, []Release{rel}, func() error { return r.write(c.published) })
+}
+
+// still says whether the repository is as it was loaded. Reading it again while
+// content was copied would be for nothing, most of the time. The caller holds the
+// lock.
+func (r *Repository) still(v *view) bool {
+	timestamp, err := r.read(metadata.TIMESTAMP, 0)
+	if err != nil || exists(r.metadataPath(metadata.ROOT, v.Root.Signed.Version+1)) || exists(r.stagePath(journalFile)) || r.pending() {
+		return false
+	}
+	was, err := v.Timestamp.ToBytes(false)
+	return err == nil && bytes.Equal(timestamp, was)
 }
 
 // enter makes the staged targets entries of their roles.
@@ -231,8 +247,8 @@ type stagedTarget struct {
 func (s stagedTarget) target() Target { return NewTarget(s.entry.Path, s.entry) }
 
 // preparePublish checks everything that does not depend on the content; with
-// signing, also that the keys are here.
-func (r *Repository) preparePublish(rel Release, now time.Time, signing bool) (*change, error) {
+// signing, also that the keys are here. listed says that there is an allow-list.
+func (r *Repository) preparePublish(rel Release, now time.Time, signing, listed bool) (*change, error) {
 	if err := r.finish(); err != nil {
 		return nil, err
 	}
@@ -244,7 +260,11 @@ func (r *Repository) preparePublish(rel Release, now time.Time, signing bool) (*
 		return nil, fmt.Errorf("%w: root, on %s", ErrExpired, current.Root.Signed.Expires.Format(time.DateOnly))
 	}
 	c := &change{current: current, root: current.Root, now: now}
-	for _, name := range []string{rel.Name, rel.Name + AllowListSuffix} {
+	names := []string{rel.Name}
+	if listed {
+		names = append(names, rel.Name+AllowListSuffix)
+	}
+	for _, name := range names {
 		if err := c.free(rel, name); err != nil {
 			return nil, err
 		}
@@ -267,14 +287,10 @@ func (r *Repository) preparePublish(rel Release, now time.Time, signing bool) (*
 	return c, probe.find(r, metadata.SNAPSHOT, metadata.TIMESTAMP)
 }
 
-// free says whether the name can become a target of the release. That of its
-// allow-list may be free to no avail: not every release has one.
+// free says whether the name can become a target of the release.
 func (c *change) free(rel Release, name string) error {
 	role, err := c.current.home(rel, name)
 	if err != nil {
-		if name != rel.Name {
-			return nil
-		}
 		return err
 	}
 	if role != metadata.TARGETS && !c.current.published(role) {

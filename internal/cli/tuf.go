@@ -136,7 +136,7 @@ the keys directory must never be served.`,
 	f.IntVar(&o.RootThreshold, "root-threshold", 1, "how many of them must sign")
 	f.IntVar(&o.TargetsKeys, "targets-keys", 1, "how many targets keys to make")
 	f.IntVar(&o.TargetsThreshold, "targets-threshold", 1, "how many of them must sign")
-	f.IntVar(&o.BinBits, "hash-bins", 0, "spread releases over 2^`BITS` hash bins with a key of their own; 10 suits 100,000 releases (default: none)")
+	f.IntVar(&o.BinBits, "hash-bins", 0, "spread releases over 2^`BITS` hash bins with a key of their own; 11 suits 100,000 releases (default: none)")
 	f.DurationVar(&o.RootExpiry, "root-expiry", tuf.DefaultRootLifetime, "life of the root's signature")
 	f.DurationVar(&o.TargetsExpiry, "targets-expiry", tuf.DefaultTargetsLifetime, "life of the targets' signature")
 	f.DurationVar(&o.SnapshotExpiry, "snapshot-expiry", tuf.DefaultSnapshotLifetime, "life of the snapshot's signature")

@@ -42,8 +42,8 @@ type DevID struct {
 	input  tpm2.TPMTPublic // a TCG template
 }
 
-// ErrNoDevIDKey: there are certificates, but the TPM has no key that one of them
-// is for, or none that can be certified without the manufacturer's policy.
+// ErrNoDevIDKey says that there are certificates, but no key of the TPM that one
+// of them is for, or none that can be certified without the manufacturer's policy.
 var ErrNoDevIDKey = errors.New("no key of the TPM fits the manufacturer's certificates")
 
 // DevID finds the key that the manufacturer certified, nil if there is no

@@ -68,14 +68,11 @@ func (w *writer) change(c fleet.Change) error {
 	return nil
 }
 
+// inTransaction runs do in a transaction. It may run more than once, and only
+// the last time counts.
 func (s *Store) inTransaction(ctx context.Context, do func(*writer) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	if s.group != nil {
+		return s.group.run(ctx, do)
 	}
-	defer tx.Rollback() // does nothing after Commit
-	if err := do(&writer{ctx: ctx, tx: tx}); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return alone(ctx, s.write, do)
 }

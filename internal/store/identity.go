@@ -49,7 +49,7 @@ func (s *Store) TakeEnrollment(ctx context.Context, id string) (e fleet.Enrollme
 		return fleet.Enrollment{}, err
 	}
 	err = s.inTransaction(ctx, func(w *writer) error {
-		e, err = scanEnrollment(w.tx.QueryRowContext(ctx, takeEnrollment, args...))
+		e, err = scanEnrollment(w.tx.QueryRowContext(w.ctx, takeEnrollment, args...))
 		return err
 	})
 	if err != nil {

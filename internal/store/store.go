@@ -14,6 +14,7 @@ type Store struct {
 	dialect dialect
 	write   *sql.DB // SQLite: one connection, so that writers queue instead of failing
 	read    *sql.DB // PostgreSQL: the same pool
+	group   *group  // nil: writers do not queue
 	closed  atomic.Bool
 }
 
@@ -62,6 +63,9 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Store, error) {
 	s.write, s.read, err = d.connect(o.wrap)
 	if err != nil {
 		return nil, s.wrap(ctx, "open database", err)
+	}
+	if s.write != s.read {
+		s.group = newGroup(s.write)
 	}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(s.wrap(ctx, "migrate database", err), s.Close())

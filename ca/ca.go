@@ -91,6 +91,10 @@ type Certificate struct {
 
 	// NotBefore and NotAfter bound the validity, both inclusive, in UTC.
 	NotBefore, NotAfter time.Time
+
+	// Roots is the bundle that the certificate was verified with, where the
+	// issuer had it at hand. nil: ask Issuer.Bundle.
+	Roots []*x509.Certificate
 }
 
 // Issuer signs device certificates. Implementations are safe for concurrent

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -68,30 +69,31 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 		// Something was answered that is no certificate: one may exist.
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w: %w", ca.ErrAmbiguous, err)
 	}
-	if err := c.accept(ctx, r, certificate, known); err != nil {
+	if certificate.Roots, err = c.accept(ctx, r, certificate, known); err != nil {
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w", err)
 	}
 	return certificate, nil
 }
 
 // accept checks what came back, and has it revoked if it is not what was asked.
-func (c *CA) accept(ctx context.Context, r ca.Request, certificate ca.Certificate, known trust) error {
+// It returns the roots that verify it.
+func (c *CA) accept(ctx context.Context, r ca.Request, certificate ca.Certificate, known trust) ([]*x509.Certificate, error) {
 	err := known.check(r, certificate, c.config.Now())
 	if err == nil {
-		return nil
+		return slices.Clone(known.roots), nil
 	}
 	// Vault may have got a new root since the roots were read.
 	if fresh, freshErr := c.roots.refresh(ctx, c); freshErr == nil {
 		if fresh.check(r, certificate, c.config.Now()) == nil {
-			return nil
+			return slices.Clone(fresh.roots), nil
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
 	if revokeErr := c.Revoke(ctx, certificate.DER); revokeErr != nil {
-		return fmt.Errorf("%w; and its serial number %s could not be revoked: %w", err, certificate.Serial, revokeErr)
+		return nil, fmt.Errorf("%w; and its serial number %s could not be revoked: %w", err, certificate.Serial, revokeErr)
 	}
-	return err
+	return nil, err
 }
 
 // readAnswer reads the certificate and its chain out of Vault's answer to sign.

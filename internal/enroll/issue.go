@@ -53,9 +53,11 @@ func (s *Service) issue(ctx context.Context, o order, change fleet.Change, now t
 	if err := s.Store.Apply(ctx, change); err != nil {
 		return Credential{}, s.abandon(ctx, intent, cert, err)
 	}
-	bundle, err := s.Issuer.Bundle(ctx)
-	if err != nil {
-		return Credential{}, unavailable(err)
+	bundle := cert.Roots
+	if bundle == nil {
+		if bundle, err = s.Issuer.Bundle(ctx); err != nil {
+			return Credential{}, unavailable(err)
+		}
 	}
 	d.Revision++
 	return Credential{Device: d.ID, Certificate: cert, TrustBundle: bundle, Nonce: s.Nonces.Issue(d, s.Now())}, nil

@@ -101,7 +101,15 @@ fi
 echo "setup: installing $list"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# PostgreSQL's and NGINX's packages would start servers of their own; invoke-rc.d
+# asks this program first, and 101 says no.
+policy=/usr/sbin/policy-rc.d
+made=""
+trap 'rm -f "$log" $made' EXIT
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+  made=$policy
+fi
 apt=(apt-get -o DPkg::Lock::Timeout=300)
 if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } >"$log" 2>&1 </dev/null; then
   cat "$log" >&2

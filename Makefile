@@ -14,7 +14,7 @@ TOOLS    := .cache/bin
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fmt bench fuzz capture vault clean
+.PHONY: help build demo test race lint fmt bench fuzz chaos capture vault clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: ## Run all benchmarks; x/… are ratios within one run
 
 fuzz: ## Fuzz every target for FUZZTIME (2m); plain tests run the seeds
 	@tools/fuzz.sh $(FUZZTIME)
+
+chaos: ## Kill the agent at POINTS (60) seeded points of an update (SEED=1)
+	TROTH_CHAOS_POINTS=$(or $(POINTS),60) TROTH_CHAOS_SEED=$(or $(SEED),1) go test -count=1 -v -timeout=60m -run 'TestAttack_T8' ./cmd/troth-agent
 
 capture: ## Boot real kernels in emulated machines and keep their evidence as test data anew
 	@tools/setup.sh capture

@@ -66,6 +66,7 @@ for set in "$@"; do
     need initdb postgresql
     need tpm2_eventlog tpm2-tools
     need nginx nginx-light
+    need strace strace
     ;;
   lint) need shellcheck shellcheck ;;
   browser) need chromium chromium ;;

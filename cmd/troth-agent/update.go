@@ -123,7 +123,7 @@ func slots(args []string, stdout, stderr io.Writer) int {
 	case "revert":
 		err = use.Revert()
 	case "boot":
-		err = boot(&by, stdout)
+		err = boot(&by, stdout, stderr)
 	case "format":
 		err = format(&by, image, release, counter)
 	case "adopt":
@@ -161,12 +161,17 @@ func printStatus(use install.Installer, stdout io.Writer) error {
 	return err
 }
 
-func boot(by *installing, stdout io.Writer) error {
+// boot prints a path wherever there is one: whatever else is wrong, it boots.
+func boot(by *installing, stdout, stderr io.Writer) error {
 	pair, err := by.pair()
 	if err != nil {
 		return err
 	}
 	path, err := pair.Boot()
+	if errors.Is(err, slot.ErrUncounted) {
+		fmt.Fprintln(stderr, "troth-agent:", err)
+		err = nil
+	}
 	if err == nil {
 		_, err = fmt.Fprintln(stdout, path)
 	}

@@ -38,7 +38,12 @@ func fetch(ctx context.Context, updater *client.Client, t client.Target, dir str
 			}
 		}
 	}
-	return path, updater.Download(ctx, t.Name, path, nil)
+	err = updater.Download(ctx, t.Name, path, nil)
+	if errors.Is(err, syscall.ENOSPC) {
+		// What does not fit must not keep the disk full: others need to write too.
+		err = errors.Join(err, os.Remove(path+".part"))
+	}
+	return path, err
 }
 
 // installFile verifies the downloaded file and installs it through one

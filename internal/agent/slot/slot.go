@@ -28,6 +28,8 @@ const tries = 3
 var (
 	ErrNoTrial   = errors.New("no slot is on trial")
 	ErrDowngrade = errors.New("downgrades are refused")
+	// ErrUncounted: a try could not be written down, so the good slot boots.
+	ErrUncounted = errors.New("the boot could not be counted, the good slot boots")
 	// ErrGivenUp: the slot that runs was given up, and the good one boots next.
 	ErrGivenUp = errors.New("the running slot was given up: reboot into the good one")
 )
@@ -110,11 +112,16 @@ func (p Pair) Adopt(name string, length int64, version string, counter uint64) e
 
 // Boot is what the boot loader does: it decides which slot boots now, and says
 // the path of its image. A trial whose tries are used up is over.
+//
+// A disk that is full or read-only must not keep a device from booting: with an
+// error that wraps ErrUncounted there is a path too, of the good slot. A boot that
+// changes nothing writes nothing.
 func (p Pair) Boot() (path string, err error) {
 	s, err := p.load()
 	if err != nil {
 		return "", err
 	}
+	was := s
 	s.Running = s.Good
 	switch {
 	case s.Trial != "" && s.Tries > 0 && p.intact(s, s.Trial):
@@ -123,8 +130,11 @@ func (p Pair) Boot() (path string, err error) {
 	default:
 		s.Trial, s.Tries = "", 0
 	}
+	if s.Running == was.Running && s.Trial == was.Trial && s.Tries == was.Tries {
+		return p.image(s.Running), nil
+	}
 	if err := p.save(s); err != nil {
-		return "", err
+		return p.image(s.Good), fmt.Errorf("%w: %w", ErrUncounted, err)
 	}
 	return p.image(s.Running), nil
 }

@@ -55,9 +55,6 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
-	if err := verifyDevID(e, p); err != nil {
-		return Credential{}, err
-	}
 	request := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device)}
 	if err := ca.CheckRequest(request); err != nil {
 		return Credential{}, coded(err, "csr_refused", "the certificate request is refused")
@@ -100,9 +97,6 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 		return Credential{}, err
 	}
 	device = enrolled(device, e, spki, now)
-	if device.EKKey, err = ek.KeyID(e.EKPublic); err != nil {
-		return Credential{}, coded(err, "ek_refused", "the endorsement key is refused")
-	}
 	// A key that is to be replaced is so after an enrolment too.
 	return s.issue(ctx, order{device: device, request: request, rotateKey: fleet.MustRotate(certificates, keyHash(spki))}, fleet.Change{
 		Alerts:    alerts,
@@ -117,7 +111,7 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 }
 
 // verifyKeys proves that the activation reached the TPM of the endorsement key
-// and that the TLS key lives in it.
+// and that the TLS key lives in it, as does the manufacturer's key.
 func (s *Service) verifyKeys(e fleet.Enrollment, p Proof, now time.Time) (crypto.PublicKey, error) {
 	if now.After(e.ExpiresAt) {
 		return nil, fleet.Errorf(fleet.Refused, "challenge_expired", "the challenge was to be answered within %s: begin again", s.ChallengeLife)
@@ -131,7 +125,7 @@ func (s *Service) verifyKeys(e fleet.Enrollment, p Proof, now time.Time) (crypto
 	if err != nil {
 		return nil, coded(err, "certification_failed", "the TLS key is not certified by the attestation key")
 	}
-	return key, nil
+	return key, verifyDevID(e, p)
 }
 
 type decided struct {
@@ -226,6 +220,7 @@ func enrolled(d fleet.Device, e fleet.Enrollment, spki []byte, now time.Time) fl
 	}
 	d.EnrolledAt, d.Manufacturer, d.DevID = now, e.Manufacturer, e.DevID
 	d.EKPublic, d.EKCertificate, d.AKPublic, d.TLSPublic = e.EKPublic, e.EKCertificate, e.AKPublic, spki
+	d.EKKey, _ = ek.KeyID(e.EKPublic) // onlyOnce has read it
 	// Another key's clock cannot be compared with the last one's.
 	d.Clock, d.Verdict, d.VerdictSince, d.FreshUntil = fleet.Clock{}, fleet.Unknown, now, time.Time{}
 	return d

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -215,11 +216,10 @@ func keyID(t *testing.T, keys, name string) string {
 func TestPublishStageSurvivesCrashes(t *testing.T) {
 	for crash := 1; ; crash++ {
 		c := newCeremony(t, tuf.InitOptions{})
-		s, err := c.repo.StageRelease(t.Context(), release("fw-1", "edge", 1), strings.NewReader("one"), tuf.Files{}, start)
-		if err != nil {
+		if _, err := c.repo.StageRelease(t.Context(), release("fw-1", "edge", 1), strings.NewReader("one"), tuf.Files{}, start); err != nil {
 			t.Fatal(err)
 		}
-		s = c.stage(func(d *tuf.Draft) error {
+		s := c.stage(func(d *tuf.Draft) error {
 			for _, role := range []string{"root", "targets", "snapshot", "timestamp"} {
 				fresh, err := tuf.CreateKey(tuf.Keys{Dir: c.keys}, role+"-new", tuf.KeyEd25519)
 				if err != nil {
@@ -241,7 +241,7 @@ func TestPublishStageSurvivesCrashes(t *testing.T) {
 			return nil
 		})
 		signed := sign(t, s, only(t, c.keys, "root", "root-new", "targets-new"))
-		_, err = c.repo.PublishStage(start, signed)
+		_, err := c.repo.PublishStage(start, signed)
 		if err == nil {
 			if crash < 6 {
 				t.Errorf("only %d steps", crash-1)
@@ -351,6 +351,17 @@ func TestAttack_T1_StageIsWhatItSays(t *testing.T) {
 	t.Run("a changed comparison is refused", func(t *testing.T) {
 		// fw-1 taken out of what is called current, to hide that it is replaced.
 		if _, err := tuf.ParseStage(strings.NewReader(strings.Replace(text, `"fw-1"`, `"fw-0"`, 1))); !errors.Is(err, tuf.ErrStage) {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("a target that is nothing", func(t *testing.T) {
+		known, next, _ := strings.Cut(text, `"next":`)
+		spoilt := regexp.MustCompile(`(?s)"targets": ?\{\s*"fw-1"`).ReplaceAllString(next, `"targets": {"x": null, "fw-1"`)
+		if spoilt == next {
+			t.Fatal("the stage has no targets")
+		}
+		_, err := tuf.ParseStage(strings.NewReader(known + `"next":` + spoilt))
+		if !errors.Is(err, tuf.ErrStage) || !strings.Contains(err.Error(), "no hash") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -223,16 +223,15 @@ func (r *Repository) indexed(c *change, releases []Release, write func() error) 
 	if err := write(); err != nil || !fresh {
 		return err
 	}
+	remembered := true
 	for _, rel := range releases {
-		if r.remember(rel) != nil {
-			return nil
-		}
+		remembered = remembered && r.remember(rel) == nil
 	}
 	after, err := r.load()
 	if err != nil {
 		return err
 	}
-	if now, err := after.indexOf(); err == nil {
+	if now, err := after.indexOf(); err == nil && remembered {
 		_ = r.closeIndex(now)
 	}
 	return nil

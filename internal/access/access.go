@@ -53,8 +53,11 @@ func (s *Service) Decide(ctx context.Context, id fleet.DeviceID, action, resourc
 	if err != nil {
 		return Answer{}, err
 	}
-	// One that is restricted to the device routes opens nothing else.
-	issued := func(c fleet.Certificate) bool { return c.State == fleet.CertificateIssued }
+	// One that is restricted to the device routes opens nothing else, as others who
+	// read the CRL see it. In quarantine, that is not the reason.
+	issued := func(c fleet.Certificate) bool {
+		return c.State == fleet.CertificateIssued || d.Lifecycle == fleet.Quarantined && c.Opens()
+	}
 	verdict := d.Believed(now)
 	decision, err := s.Policy.Access(ctx, policy.AccessInput{
 		Now: now, Action: action, Resource: resource,

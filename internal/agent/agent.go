@@ -149,7 +149,7 @@ func (a *Agent) loop(ctx context.Context) error {
 func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
 	if a.session == nil || !a.Now().Before(a.session.credential.NotAfter) {
 		if err := a.connect(ctx); err != nil {
-			return 0, err
+			return 0, a.explainClock(err)
 		}
 	}
 	answer, err := a.checkIn(ctx)
@@ -174,14 +174,14 @@ func (a *Agent) turn(ctx context.Context) (time.Duration, error) {
 // it anew, and passes the error on.
 func (a *Agent) heal(err error) error {
 	a.nonce = nil
-	switch api.CodeOf(err) {
-	case "log_required":
+	switch {
+	case api.CodeOf(err) == "log_required":
 		a.held = map[string]bool{}
-	case "certificate_unknown", "certificate_revoked", "certificate_required", "certificate_expired", "device_unknown":
+	case refusedCertificate(err):
 		a.session = nil
 		return errors.Join(err, a.state.forgetCredential())
 	}
-	return err
+	return a.explainClock(err)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,8 +25,14 @@ type session struct {
 
 // connect uses the credential at hand while it lasts, and enrols otherwise.
 func (a *Agent) connect(ctx context.Context) error {
+	if done, err := a.finishRotation(ctx); done || err != nil {
+		return err
+	}
 	c, ok, err := a.state.credential()
 	if err != nil {
+		return err
+	}
+	if err := a.adopt(c); err != nil {
 		return err
 	}
 	if !ok || !a.Now().Before(c.NotAfter) {
@@ -39,7 +44,11 @@ func (a *Agent) connect(ctx context.Context) error {
 }
 
 func (a *Agent) open(c credential) error {
-	signer, err := a.tpm.Signer(a.identity.TLS)
+	key := a.identity.TLS
+	if c.Key != nil {
+		key = *c.Key
+	}
+	signer, err := a.tpm.Signer(key)
 	if err != nil {
 		return fmt.Errorf("load TLS key: %w", err)
 	}
@@ -65,7 +74,7 @@ func (a *Agent) httpClient(cert *tls.Certificate) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	c := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13, Time: a.serverTime}
 	if cert != nil {
 		c.Certificates = []tls.Certificate{*cert}
 	}
@@ -158,43 +167,20 @@ func request(signer crypto.Signer, uri string) ([]byte, error) {
 
 // keep stores an issued credential.
 func (a *Agent) keep(issued api.Credential, uri string) (credential, error) {
+	c, err := credentialOf(issued, uri)
+	if err != nil {
+		return credential{}, err
+	}
+	return c, a.state.write(credentialFile, c)
+}
+
+func credentialOf(issued api.Credential, uri string) (credential, error) {
 	leaf, err := x509.ParseCertificate(issued.Certificate)
 	if err != nil {
 		return credential{}, fmt.Errorf("read issued certificate: %w", err)
 	}
-	c := credential{
+	return credential{
 		DeviceID: issued.DeviceID, URI: uri, Chain: append([][]byte{issued.Certificate}, issued.Chain...),
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-	}
-	return c, a.state.write("credential.json", c)
-}
-
-// renew asks for a new certificate once two thirds of this one's life are over.
-// Only a compliant device is given one.
-func (a *Agent) renew(ctx context.Context, answer api.CheckInAnswer) error {
-	c := a.session.credential
-	due := c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore) * 2 / 3)
-	if a.Now().Before(due) || answer.Verdict != "compliant" {
-		return nil
-	}
-	signer, err := a.tpm.Signer(a.identity.TLS)
-	if err != nil {
-		return fmt.Errorf("load TLS key: %w", err)
-	}
-	csr, err := request(signer, c.URI)
-	if err != nil {
-		return err
-	}
-	var issued api.Credential
-	if err := a.session.client.Do(ctx, http.MethodPost, api.PathRenew, api.RenewRequest{CSR: csr}, &issued); err != nil {
-		return err
-	}
-	a.nonce = issued.Nonce
-	renewed, err := a.keep(issued, c.URI)
-	if err != nil {
-		return err
-	}
-	a.session.http.CloseIdleConnections()
-	a.Log.Info("certificate renewed", "not_after", renewed.NotAfter)
-	return errors.Join(a.open(renewed))
+	}, nil
 }

@@ -29,6 +29,8 @@ type identity struct {
 	EKPublic []byte  `json:"ek,omitempty"`
 	AK       tpm.Key `json:"ak"`
 	TLS      tpm.Key `json:"tls"`
+	// Next is to succeed TLS; nil: no rotation is under way.
+	Next *tpm.Key `json:"next,omitempty"`
 }
 
 // credential is what enrolment gave.
@@ -38,6 +40,9 @@ type credential struct {
 	Chain     [][]byte  `json:"chain"` // DER, the device's first
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+	// Key is what the certificate is for, where it came by a rotation. nil: the TLS
+	// key of the identity.
+	Key *tpm.Key `json:"key,omitempty"`
 }
 
 // updateState is how far an update is.
@@ -85,14 +90,25 @@ func (id *identity) endorsementKey(t *tpm.TPM) (tpm.EK, error) {
 
 func (s *stateDir) credential() (credential, bool, error) {
 	var c credential
-	found, err := s.read("credential.json", &c)
+	found, err := s.read(credentialFile, &c)
 	return c, found && len(c.Chain) > 0, err
 }
 
 func (s *stateDir) forgetCredential() error {
-	err := os.Remove(filepath.Join(s.dir, "credential.json"))
+	return errors.Join(s.remove(credentialFile), s.remove(nextCredentialFile))
+}
+
+func (s *stateDir) remove(name string) error {
+	err := os.Remove(filepath.Join(s.dir, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forget credential: %w", err)
+		return fmt.Errorf("remove state: %w", err)
+	}
+	return nil
+}
+
+func (s *stateDir) rename(from, to string) error {
+	if err := os.Rename(filepath.Join(s.dir, from), filepath.Join(s.dir, to)); err != nil {
+		return fmt.Errorf("rename state: %w", err)
 	}
 	return nil
 }

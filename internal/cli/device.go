@@ -20,17 +20,21 @@ import (
 const pageSize = 1000
 
 func (a *app) deviceCommand() *cobra.Command {
-	return a.noun("device", "Look at devices and change their lifecycle",
+	cmd := a.noun("device", "Look at devices and change their lifecycle",
 		`A device is one TPM. It is named by its id (the SHA-256 of its endorsement key's
 public area), by a unique beginning of it of six digits or more, or by its name.`,
 		a.deviceListCommand(), a.deviceGetCommand(), a.deviceRegisterCommand(),
 		a.deviceActionCommand("quarantine", "quarantined", "Refuse a device access and renewal",
-			"Quarantine a device: it is refused access and renewal, and its certificate is revoked, until it is released."),
+			`Quarantine a device: it is refused access and renewal until it is released, and its
+certificate is revoked at the CA. Its own routes stay open to it, so that it can
+prove that it was mended.`),
 		a.deviceActionCommand("release", "released", "End a device's quarantine",
-			"Release a device from its quarantine. It gets a certificate again at its next enrolment or renewal."),
+			"Release a device from its quarantine. It gets a new certificate at its next check-in."),
 		a.deviceActionCommand("retire", "retired", "End a device's life, for ever",
 			"Retire a device, for ever: it can never enrol again."),
 		a.deviceEventsCommand(), a.deviceResultCommand())
+	cmd.AddCommand(a.deviceCertificateCommands()...)
+	return cmd
 }
 
 func (a *app) deviceListCommand() *cobra.Command {

@@ -21,6 +21,8 @@ func TestQuarantinedByAPerson(t *testing.T) {
 	a.mustCheckIn("compliant") // it may still prove that it is well
 	a.refusedInQuarantine()
 	s.move(t, a.id, "release")
+	a.mustCheckIn("compliant")
+	a.hold(must(a.renew())(t)) // the old certificate is revoked for others
 	if yes, code := s.may(t, a.id); !yes {
 		t.Fatalf("released: %s", code)
 	}

@@ -220,10 +220,11 @@ func TestAlteredBootLoader(t *testing.T) {
 	a.mustCheckIn("compliant")
 	a.refusedInQuarantine()
 	s.move(t, a.id, "release")
+	a.mustCheckIn("compliant")
+	a.hold(must(a.renew())(t)) // the old certificate is revoked for others
 	if yes, code := s.may(t, a.id); !yes {
 		t.Fatalf("released: %s", code)
 	}
-	must(a.renew())(t)
 }
 
 // refusedInQuarantine tries what a quarantined device may not do.
@@ -235,9 +236,17 @@ func (a *attacker) refusedInQuarantine() {
 	before := a.service.kept(a.t, a.id)
 	_, err := a.renew()
 	wantCode(a.t, err, "renewal_refused")
-	_, err = a.tryEnroll()
-	wantCode(a.t, err, "device_quarantined")
-	same(a.t, "of a quarantined device", before, a.service.kept(a.t, a.id))
+	after := a.service.kept(a.t, a.id)
+	same(a.t, "of a quarantined device", []any{before.Device, len(before.Certificates)}, []any{after.Device, len(after.Certificates)})
+	// It may attest anew, which lifts nothing and gives it nothing that others accept.
+	a.enroll()
+	after = a.service.kept(a.t, a.id)
+	if d := after.Device; d.Lifecycle != fleet.Quarantined || d.LifecycleReason != before.Device.LifecycleReason || len(after.live()) > 0 {
+		a.t.Fatalf("an enrolment in quarantine: %s because %q, in force %v", d.Lifecycle, d.LifecycleReason, after.live())
+	}
+	if yes, code := a.service.may(a.t, a.id); yes || code != "device_quarantined" {
+		a.t.Fatalf("after an enrolment /authz says %v, %s", yes, code)
+	}
 }
 
 // A good device stays compliant while its neighbour sends garbage.

@@ -45,7 +45,7 @@ type chaos struct {
 }
 
 func randomImage(seed uint64) []byte {
-	source := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // content, no secret
+	source := rand.New(rand.NewPCG(seed, 7))
 	b := make([]byte, 1<<20)
 	for i := range b {
 		b[i] = byte(source.Uint32())
@@ -221,7 +221,7 @@ func TestAttack_T8_KilledAtAnyPoint(t *testing.T) {
 		t.Skip("NOT TESTED: kill -9 at points of an update: strace is not installed")
 	}
 	points, seed := number("TROTH_CHAOS_POINTS", 10), number("TROTH_CHAOS_SEED", 1)
-	source := rand.New(rand.NewPCG(uint64(seed), 8)) //nolint:gosec // no secret, and to be repeated
+	source := rand.New(rand.NewPCG(uint64(seed), 8))
 	c := newChaos(t)
 	done, phases := 0, []string{"update", "update", "update", "boot", "confirm"}
 	for attempt := 0; done < points; attempt++ {
@@ -230,18 +230,11 @@ func TestAttack_T8_KilledAtAnyPoint(t *testing.T) {
 		}
 		phase := phases[attempt%len(phases)]
 		death := deaths[phase][source.IntN(len(deaths[phase]))]
-		b := c.newBox(t, t.TempDir())
-		args := b.update()
-		if phase != "update" {
-			b.must(t, args...)
-			args = []string{"slots", phase, "--slots", b.slots()}
-		}
-		if phase == "confirm" {
-			b.boots(t)
-		}
+		var b *box
 		where := ""
 		for n := 1 + source.IntN(death.most); where == "" && n > 0; n /= 2 {
-			where = b.killed(t, death.call, n, args)
+			b = c.newBox(t, t.TempDir())
+			where = b.killed(t, death.call, n, b.upTo(t, phase))
 		}
 		if where == "" || strings.Contains(where, `"/sys/`) || strings.Contains(where, `"/proc/`) {
 			continue // it ended before, or had not begun
@@ -254,6 +247,19 @@ func TestAttack_T8_KilledAtAnyPoint(t *testing.T) {
 			return
 		}
 	}
+}
+
+// upTo brings the device to the beginning of a phase, and gives its command.
+func (b *box) upTo(t *testing.T, phase string) []string {
+	t.Helper()
+	if phase == "update" {
+		return b.update()
+	}
+	b.must(t, b.update()...)
+	if phase == "confirm" {
+		b.boots(t)
+	}
+	return []string{"slots", phase, "--slots", b.slots()}
 }
 
 func number(name string, otherwise int) int {

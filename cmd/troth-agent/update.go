@@ -79,43 +79,59 @@ For slots that Troth keeps itself (--slots, --slot-devices):
 
 `
 
+// slotsOptions is what the verbs of slots take.
+type slotsOptions struct {
+	by       installing
+	stateDir string
+	image    string
+	slot     string
+	length   int64
+	version  string
+	counter  uint64
+}
+
+func (o *slotsOptions) parse(args []string, stderr io.Writer) error {
+	f := flag.NewFlagSet("troth-agent slots", flag.ContinueOnError)
+	o.by.flags(f)
+	f.StringVar(&o.stateDir, "state-dir", defaultStateDir, "the agent's own `directory`")
+	f.StringVar(&o.image, "image", "", "`file` to format slot a with")
+	f.StringVar(&o.slot, "slot", "a", "`slot` to adopt, a or b")
+	f.Int64Var(&o.length, "length", 0, "`bytes` of the image to adopt; 0: all there are")
+	f.StringVar(&o.version, "version", "", "`version` of the release to format with or to adopt")
+	f.Uint64Var(&o.counter, "counter", 0, "its release `counter`")
+	f.SetOutput(stderr)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return errors.New("slots takes one verb, then flags")
+	}
+	return nil
+}
+
 // slots looks at the firmware slots, and does what a boot script needs.
 func slots(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		fmt.Fprint(stderr, slotsUsage)
 		return usedWrong
 	}
-	verb := args[0]
-	f := flag.NewFlagSet("troth-agent slots", flag.ContinueOnError)
-	var by installing
-	var image, name, release string
-	var length int64
-	var counter uint64
-	by.flags(f)
-	stateDir := f.String("state-dir", defaultStateDir, "the agent's own `directory`")
-	f.StringVar(&image, "image", "", "`file` to format slot a with")
-	f.StringVar(&name, "slot", "a", "`slot` to adopt, a or b")
-	f.Int64Var(&length, "length", 0, "`bytes` of the image to adopt; 0: all there are")
-	f.StringVar(&release, "version", "", "`version` of the release to format with or to adopt")
-	f.Uint64Var(&counter, "counter", 0, "its release `counter`")
-	f.SetOutput(stderr)
-	if err := f.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+	var o slotsOptions
+	err := o.parse(args[1:], stderr)
+	if errors.Is(err, flag.ErrHelp) {
 		return done
-	} else if err != nil {
-		return usedWrong
 	}
-	use, err := by.installer(*stateDir)
+	var use install.Installer
+	if err == nil {
+		use, err = o.by.installer(o.stateDir)
+	}
 	if err == nil && use == nil {
 		err = errors.New("slots needs --slots, --rauc, --swupdate or --install-hook")
-	}
-	if err == nil && f.NArg() > 0 {
-		err = errors.New("slots takes one verb, then flags")
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "troth-agent:", err)
 		return usedWrong
 	}
-	switch verb {
+	switch args[0] {
 	case "status":
 		err = printStatus(use, stdout)
 	case "confirm":
@@ -123,14 +139,11 @@ func slots(args []string, stdout, stderr io.Writer) int {
 	case "revert":
 		err = use.Revert()
 	case "boot":
-		err = boot(&by, stdout, stderr)
+		err = boot(&o.by, stdout, stderr)
 	case "format":
-		err = format(&by, image, release, counter)
+		err = format(&o.by, o.image, o.version, o.counter)
 	case "adopt":
-		var pair slot.Pair
-		if pair, err = by.pair(); err == nil {
-			err = pair.Adopt(name, length, release, counter)
-		}
+		err = adopt(&o)
 	default:
 		fmt.Fprint(stderr, slotsUsage)
 		return usedWrong
@@ -140,6 +153,14 @@ func slots(args []string, stdout, stderr io.Writer) int {
 		return failed
 	}
 	return done
+}
+
+func adopt(o *slotsOptions) error {
+	pair, err := o.by.pair()
+	if err != nil {
+		return err
+	}
+	return pair.Adopt(o.slot, o.length, o.version, o.counter)
 }
 
 func printStatus(use install.Installer, stdout io.Writer) error {

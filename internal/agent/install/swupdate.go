@@ -122,8 +122,8 @@ func (u SWUpdate) set(ctx context.Context, variables ...string) error {
 	if err != nil {
 		return fmt.Errorf("write U-Boot variables: %w", err)
 	}
-	defer os.Remove(script.Name()) //nolint:errcheck // a leftover is harmless
-	defer script.Close()           //nolint:errcheck // what matters is the write
+	defer os.Remove(script.Name())
+	defer script.Close() //nolint:errcheck // what matters is the write
 	for _, v := range variables {
 		if _, err := fmt.Fprintln(script, v); err != nil {
 			return fmt.Errorf("write U-Boot variables: %w", err)

@@ -26,7 +26,7 @@ func newDevices(t *testing.T) (a, b string) {
 			return path
 		}
 		device := strings.TrimSpace(string(out))
-		t.Cleanup(func() { _ = exec.Command("losetup", "-d", device).Run() }) //nolint:noctx // the test's is over
+		t.Cleanup(func() { _ = exec.Command("losetup", "-d", device).Run() })
 		return device
 	}
 	return attach("a"), attach("b")

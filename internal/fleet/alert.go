@@ -20,7 +20,7 @@ const (
 // resolved for each subject and key.
 type Alert struct {
 	ID             string
-	Subject        string // device id, or rollout:<id>
+	Subject        string // device id, rollout:<id>, or release:<model>/<version>
 	Key            string // control:<id>, or one of those below
 	Device         DeviceID
 	Title          string
@@ -143,6 +143,7 @@ const (
 	KeyNewKeys         = "new_keys"         // a known TPM enrolled with other keys than before
 	KeyRevocation      = "revocation"       // the CA does not know of a certificate that ended
 	KeyRolloutHalted   = "rollout_halted"
+	KeyFileRules       = "file_rules" // which files may run with a release cannot be read
 )
 
 func hasOpen(open []Alert, subject, key string) bool {

@@ -38,6 +38,7 @@ type DeviceFilter struct {
 // AlertFilter selects alerts. Empty fields select everything.
 type AlertFilter struct {
 	Subject string
+	Key     string
 	Open    bool // only those that are not resolved
 	Limit   int  // at most this many, newest first; 0: all
 }

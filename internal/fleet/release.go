@@ -36,6 +36,9 @@ type AllowList struct {
 	Algorithm string // of the digests in it
 }
 
+// Subject is the name of the release in alerts and events.
+func (r Release) Subject() string { return "release:" + r.Model + "/" + r.Version }
+
 // Matches reports whether the PCR values (sha256, index to hexadecimal) are
 // those of the release, and which are not. A release without reference values
 // matches nothing.

@@ -49,5 +49,9 @@ func (s *Service) files(ctx context.Context, model string, p attest.PCRs) (attes
 	if !known {
 		return attest.IMAFiles{}, nil
 	}
-	return s.Files.IMAFiles(ctx, release)
+	files, err := s.Files.IMAFiles(ctx, release)
+	if err != nil {
+		return attest.IMAFiles{}, s.unreadable(ctx, release, err)
+	}
+	return files, nil
 }

@@ -25,6 +25,7 @@ func (s *Service) jobs() []job {
 			}
 			return err
 		}},
+		{"file rules", sweep, s.posture.RecheckFiles},
 		{"rollouts", sweep, s.rollouts.Tick},
 		{"enrolment sweep", time.Minute, s.enroll.Sweep},
 		{"revocation at the CA", min(sweep, 30*time.Second), s.enroll.Revoke},

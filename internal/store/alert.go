@@ -54,6 +54,9 @@ func (s *Store) Alerts(ctx context.Context, f fleet.AlertFilter) ([]fleet.Alert,
 	if f.Subject != "" {
 		q.where("subject = ?", f.Subject)
 	}
+	if f.Key != "" {
+		q.where("alert_key = ?", f.Key)
+	}
 	if f.Open {
 		q.where("state <> 'resolved'") // literally the condition of the index alerts_open_by_time
 	}

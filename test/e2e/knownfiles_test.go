@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,8 @@ import (
 
 	"troth/attest/attesttest"
 	"troth/internal/api"
+	"troth/internal/fleet"
+	"troth/internal/store"
 	"troth/policies"
 )
 
@@ -147,4 +151,63 @@ func (k kept) failing() (keys []string) {
 		}
 	}
 	return keys
+}
+
+// An allow-list that is damaged on the service's disk allows nothing: check-ins
+// with the release are put off, people are told once, and once more when the list
+// is whole again.
+func TestAttack_S9_DamagedAllowList(t *testing.T) {
+	t.Parallel()
+	s := newService(t, quick)
+	a := newAttacker(t, s)
+	a.enroll()
+	a.mustShow(factory, "compliant")
+	s.publishListed(t)
+	found := must(filepath.Glob(s.path("data", "tuf", "targets", model, "*"+listed+".img.ima-allow")))(t)
+	if len(found) != 1 {
+		t.Fatalf("allow-lists: %v", found)
+	}
+	whole := must(os.ReadFile(found[0]))(t)
+	damaged := bytes.Clone(whole)
+	damaged[0] ^= 1 // another digit, and so another file
+	if err := os.WriteFile(found[0], damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.boot(listed)
+	before := s.kept(t, a.id)
+	for range 2 {
+		_, err := a.checkIn()
+		wantCode(t, err, "file_rules_unavailable")
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable {
+			t.Fatalf("the answer is %v", err)
+		}
+	}
+	same(t, "of a device that nobody can judge", before.Posture, s.kept(t, a.id).Posture)
+	told := func() fleet.Alert {
+		t.Helper()
+		db := must(store.Open(t.Context(), s.dsn))(t)
+		defer db.Close()
+		alerts := must(db.Alerts(t.Context(), fleet.AlertFilter{Subject: "release:" + model + "/" + listed}))(t)
+		if len(alerts) != 1 || alerts[0].Key != fleet.KeyFileRules || alerts[0].Count != 1 {
+			t.Fatalf("one alert of the release is wanted: %+v", alerts)
+		}
+		return alerts[0]
+	}
+	if alert := told(); alert.State != fleet.AlertOpen || !strings.Contains(alert.Reason, "allow-list") {
+		t.Fatalf("the alert is %+v", alert)
+	}
+
+	if err := os.WriteFile(found[0], whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil { // one that starts anew looks at once
+		t.Fatal(err)
+	}
+	s.restart(t)
+	eventually(t, 10*time.Second, "the alert is resolved", func() (string, bool) {
+		alert := told()
+		return fmt.Sprintf("%+v", alert), alert.State == fleet.AlertResolved
+	})
+	a.mustShow(listed, "compliant")
 }

@@ -201,6 +201,9 @@ func testAlertFilter(t *testing.T, database Database) {
 		{fleet.AlertFilter{Subject: "s"}, "bca"},
 		{fleet.AlertFilter{Subject: "s", Open: true, Limit: 1}, "c"},
 		{fleet.AlertFilter{Subject: "nobody"}, ""},
+		{fleet.AlertFilter{Key: "c", Open: true}, "c"},
+		{fleet.AlertFilter{Key: "b", Open: true}, ""},
+		{fleet.AlertFilter{Key: "b"}, "b"},
 	} {
 		got := ""
 		for _, a := range get[[]fleet.Alert](t)(s.Alerts(ctx, row.filter)) {

@@ -30,7 +30,7 @@ demo: ## Show the main job on software TPMs (KEEP=1 leaves it running)
 # The fast groups come first, so that a simple mistake shows at once.
 test: ## Run all tests on real swtpm, PostgreSQL and Vault; the last line counts them
 	@tools/setup.sh test
-	@$(MAKE) --no-print-directory vault
+	@$(MAKE) --no-print-directory vault-server
 	@go build -o $(TOOLS)/testrun ./tools/testrun
 	@TROTH_REQUIRE=1 $(TOOLS)/testrun -summary .cache/test-summary \
 	  .,./attest/...,./policy/...,./policies/...,./tuf/...,./ca/... test/differential:./... ./... -- -timeout=20m $(TESTFLAGS)
@@ -40,7 +40,13 @@ race: ## Run all tests under the race detector (needs a C compiler)
 	@go build -o $(TOOLS)/testrun ./tools/testrun
 	@CGO_ENABLED=1 TROTH_REQUIRE=1 $(TOOLS)/testrun ./... -- -race -timeout=40m $(TESTFLAGS)
 
-vault: ## Build the Vault server that tests use (minutes and gigabytes the first time)
+vault: vault-server ## Run a Vault that is set up as the CA of devices (VAULT_PORT=8200), until interrupted
+	@go build -trimpath -ldflags "-s -w" -o bin/ ./cmd/troth
+	@tools/vault/dev.sh
+
+.PHONY: vault-server
+# Minutes and gigabytes the first time.
+vault-server:
 	@tools/vault/build.sh || echo "NOT TESTED: the Vault server did not build (see above); tests that need it will skip" >&2
 
 # The linters are pinned in a module of their own and built once.

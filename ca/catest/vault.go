@@ -41,8 +41,8 @@ type VaultServer struct {
 }
 
 // StartVault starts a Vault server for one test and returns its address and its
-// root token. Without a Vault binary the test is skipped: `make vault`, or
-// tools/vault/build.sh, builds one, and TROTH_VAULT names one elsewhere.
+// root token. Without a Vault binary the test is skipped: tools/vault/build.sh
+// builds one, and TROTH_VAULT names one elsewhere.
 func StartVault(t testing.TB) (addr, token string) {
 	t.Helper()
 	server := StartVaultServer(t)

@@ -92,22 +92,27 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
-	certificates, err := s.Store.Certificates(ctx, e.Device)
+	device = enrolled(device, e, spki, now)
+	rotate, err := s.mustRotate(ctx, device)
 	if err != nil {
 		return Credential{}, err
 	}
-	device = enrolled(device, e, spki, now)
-	// A key that is to be replaced is so after an enrolment too.
-	return s.issue(ctx, order{device: device, request: request, rotateKey: fleet.MustRotate(certificates, keyHash(spki))}, fleet.Change{
+	return s.issue(ctx, order{device: device, request: request, rotateKey: rotate}, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
 		Progress:  appraised.Progress,
 		Blobs:     slices.Concat(appraised.Logs, appraised.Pieces, []fleet.Blob{appraised.Document, decision.input}),
 		Events:    []fleet.Event{fleet.NewEvent(now, "device:"+string(e.Device), "device.enroll", string(e.Device), decision.reason)},
-		// The keys of an earlier enrolment end here. A renewal, whose key is the
-		// same, leaves the old certificate to its expiry: its answer may be lost.
+		// The keys of an earlier enrolment end here.
 		RevokeOthers: &fleet.Certificate{Device: e.Device, EndedAt: now, Reason: "superseded by a new enrolment"},
 	}, now)
+}
+
+// mustRotate reports whether the device's key is to be replaced: after an enrolment
+// with it as before.
+func (s *Service) mustRotate(ctx context.Context, d fleet.Device) (bool, error) {
+	certificates, err := s.Store.Certificates(ctx, d.ID)
+	return fleet.MustRotate(certificates, keyHash(d.TLSPublic)), err
 }
 
 // verifyKeys proves that the activation reached the TPM of the endorsement key

@@ -17,15 +17,15 @@ import data.troth.lib
 # METADATA
 # title: Renewal decision
 # entrypoint: true
-decision := deny(sprintf("The device is %s, and only an active one is given a new certificate.", [lib.quoted(input.device.lifecycle)])) if {
+decision := no(sprintf("The device is %s, and only an active one is given a new certificate.", [lib.quoted(input.device.lifecycle)])) if {
 	input.device.lifecycle != "active"
-} else := deny(sprintf("The device's verdict is %s: check in with a compliant posture first%s.", [lib.quoted(input.verdict), failing])) if {
+} else := no(sprintf("The device's verdict is %s: check in with a compliant posture first%s.", [lib.quoted(input.verdict), failing])) if {
 	input.verdict != "compliant"
-} else := deny("The device's verdict is older than a renewal allows: check in first.") if {
+} else := no("The device's verdict is older than a renewal allows: check in first.") if {
 	not recent
-} else := refuse("lifetime_misconfigured", "A lifetime of certificates in config.certificates is not a number of seconds.") if {
+} else := deny("lifetime_misconfigured", "A lifetime of certificates in config.certificates is not a number of seconds.") if {
 	lib.lifetimes_misconfigured
-} else := refuse("key_age_misconfigured", "config.certificates.key_max_age_seconds is not a number of seconds.") if {
+} else := deny("key_age_misconfigured", "config.certificates.key_max_age_seconds is not a number of seconds.") if {
 	not key_age_configured
 } else := object.union(
 	{"allow": true, "code": "", "reason": "The device is active and compliant.", "rotate_key": old_key},
@@ -33,7 +33,7 @@ decision := deny(sprintf("The device is %s, and only an active one is given a ne
 ) if {
 	input.device.lifecycle == "active"
 	input.verdict == "compliant"
-} else := deny("The facts that a renewal needs are missing.")
+} else := no("The facts that a renewal needs are missing.")
 
 recent if {
 	not lib.configured("certificates", "renew_max_verdict_age_seconds")
@@ -58,6 +58,6 @@ failing := sprintf(" (it fails %s)", [lib.listed(input.failing)]) if {
 	count(input.failing) > 0
 } else := ""
 
-deny(reason) := refuse("renewal_refused", reason)
+no(reason) := deny("renewal_refused", reason)
 
-refuse(code, reason) := {"allow": false, "code": code, "reason": reason, "rotate_key": false}
+deny(code, reason) := {"allow": false, "code": code, "reason": reason, "rotate_key": false}

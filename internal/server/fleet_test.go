@@ -103,7 +103,7 @@ var lastAddress atomic.Uint32
 // its own, and has made no handshake yet.
 func (r *fleetRig) caller(cert *tls.Certificate) *api.Client {
 	n := lastAddress.Add(1)
-	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))}} //nolint:gosec // bytes of an address
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))}}
 	config := &tls.Config{RootCAs: r.trusted, MinVersion: tls.VersionTLS13}
 	if cert != nil {
 		config.Certificates = []tls.Certificate{*cert}

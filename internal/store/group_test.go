@@ -34,14 +34,12 @@ func TestChangesAtOnce(t *testing.T) {
 	const n = 300
 	var changes []fleet.Change
 	for i := range n {
-		switch {
-		case i%3 == 0: // fails in its last row, after the others were written
-			c := pair(n + i)
+		c := pair(1 + i/2) // each twice, or once: one of the two is late
+		if i%3 == 0 {      // fails in its last row, after the others were written
+			c = pair(n + i)
 			c.Events[0].ID = string(pairID(0))
-			changes = append(changes, c)
-		default: // each twice: one of the two is late
-			changes = append(changes, pair(1+i/2))
 		}
+		changes = append(changes, c)
 	}
 	told := atOnce(t.Context(), s, changes)
 	applied := map[int]int{}

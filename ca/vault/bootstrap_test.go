@@ -8,11 +8,14 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"troth/ca"
 	"troth/ca/catest"
@@ -66,6 +69,26 @@ func TestBootstrapAgain(t *testing.T) {
 		if role.Data[field] != want {
 			t.Errorf("role: %s = %v, want %v", field, role.Data[field], want)
 		}
+	}
+}
+
+// TestBootstrapAtOnce: set-ups that share an auth method and a Transit mount do
+// not trip over each other's.
+func TestBootstrapAtOnce(t *testing.T) {
+	server := catest.StartVaultServer(t)
+	var group errgroup.Group
+	for i := range 8 {
+		name := fmt.Sprintf("at-once-%d", i)
+		admin := client(t, server.Addr, server.Token)
+		group.Go(func() error {
+			_, err := vault.Bootstrap(t.Context(), admin, vault.BootstrapConfig{
+				TrustDomain: "example.org", Mount: name, Role: name, Policy: name, AppRole: name,
+			}, vault.Options{})
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

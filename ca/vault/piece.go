@@ -253,7 +253,12 @@ func (p piece) settle(ctx context.Context, client *api.Client, options Options) 
 			return step, nil
 		}
 		step.State = Created
-		return step, p.create(ctx, client)
+		err := p.create(ctx, client)
+		if err != nil && p.kind == kindMount && p.there(ctx, client) {
+			// Somebody else was setting up the same at the same moment.
+			step.State, err = Unchanged, nil
+		}
+		return step, err
 	}
 	step.State, step.Differences = Differs, differences
 	for _, d := range differences {
@@ -270,6 +275,12 @@ func (p piece) settle(ctx context.Context, client *api.Client, options Options) 
 	}
 	step.State = Repaired
 	return step, p.repair(ctx, client)
+}
+
+// there reports whether the piece is in Vault as it should be.
+func (p piece) there(ctx context.Context, client *api.Client) bool {
+	have, err := p.read(ctx, client)
+	return err == nil && have != nil && len(p.compare(have)) == 0
 }
 
 // unset reports whether settings that are always there were never touched.

@@ -81,6 +81,11 @@ func (g *group) take() []*job {
 // the order in which it came, and gives the turn back.
 func (g *group) lead(j *job) {
 	defer func() { <-g.turn }()
+	select {
+	case <-j.done: // somebody led it before this turn came
+		return
+	default:
+	}
 	// Only until the transaction has begun does it end with its leader's context:
 	// the others' statements are in it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(j.ctx))
@@ -121,6 +126,10 @@ var errNotEnded = errors.New("the database's writer did not end its work")
 // written and each must be tried by itself: SQLite gave up the whole transaction
 // over one of them, as where the disk is full.
 func write(ctx context.Context, tx *sql.Tx, batch []*job) bool {
+	if len(batch) == 1 { // the transaction is its savepoint
+		batch[0].err = inside(ctx, tx, batch[0].do)
+		return true
+	}
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
@@ -161,6 +170,11 @@ func alone(ctx context.Context, db *sql.DB, do func(*writer) error) error {
 	if err != nil {
 		return err
 	}
+	return inside(ctx, tx, do)
+}
+
+// inside writes one change in a transaction, and ends it.
+func inside(ctx context.Context, tx *sql.Tx, do func(*writer) error) error {
 	defer tx.Rollback() // does nothing after Commit
 	if err := do(&writer{ctx: ctx, tx: tx}); err != nil {
 		return err

@@ -171,11 +171,14 @@ func testCertificateLife(t *testing.T, database Database) {
 	apply(t, s, fleet.Change{Devices: []fleet.Device{d}, Restrict: id(1)})
 	same(t, "restricted", []fleet.CertificateState{one("a").State, one("b").State, one("other").State},
 		[]fleet.CertificateState{fleet.CertificateRestricted, fleet.CertificateRestricted, fleet.CertificateIssued})
+	live(t, s, epoch, "a", "b", "other")
+	live(t, s, epoch.Add(24*time.Hour))
 
 	b.EndedAt, b.Reason = epoch.Add(time.Hour), "superseded"
 	apply(t, s, fleet.Change{FirstUse: &b, RevokeOthers: &b})
 	refuse(t, s, fleet.Change{FirstUse: &b, RevokeOthers: &b}, "conflict") // it is used first once
 	same(t, "after the first use", []fleet.CertificateState{one("a").State, one("b").State}, []fleet.CertificateState{fleet.CertificateRevoked, fleet.CertificateRestricted})
+	live(t, s, epoch, "b", "other")
 
 	now := epoch.Add(2 * time.Hour)
 	same(t, "to revoke", names(s.ToRevoke(ctx, now, 10)), []string{"a", "b"})

@@ -44,10 +44,7 @@ type Credential struct {
 // whatever the outcome: a wrong guess costs a new one.
 func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential, error) {
 	now := s.Now()
-	e, err := s.Store.TakeEnrollment(ctx, id)
-	if fleet.IsKind(err, fleet.NotFound) {
-		return Credential{}, fleet.Errorf(fleet.Refused, "challenge_unknown", "the challenge was answered already, has expired or never was: begin again")
-	}
+	e, err := s.take(ctx, id)
 	if err != nil {
 		return Credential{}, err
 	}
@@ -113,6 +110,15 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 func (s *Service) mustRotate(ctx context.Context, d fleet.Device) (bool, error) {
 	certificates, err := s.Store.Certificates(ctx, d.ID)
 	return fleet.MustRotate(certificates, keyHash(d.TLSPublic)), err
+}
+
+// take burns a challenge.
+func (s *Service) take(ctx context.Context, id string) (fleet.Enrollment, error) {
+	e, err := s.Store.TakeEnrollment(ctx, id)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return e, fleet.Errorf(fleet.Refused, "challenge_unknown", "the challenge was answered already, has expired or never was: begin again")
+	}
+	return e, err
 }
 
 // verifyKeys proves that the activation reached the TPM of the endorsement key

@@ -3,12 +3,12 @@ package server_test
 import (
 	"context"
 	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -176,9 +176,13 @@ func (d *paperDevice) activate(t testing.TB, c api.EnrollChallenge) []byte {
 	akName := sha256.Sum256(d.intro.AKPublic)
 	key := tpm2.KDFa(hash, seed, "STORAGE", append([]byte{0, 0x0b}, akName[:]...), nil, 128)
 	sealed := c.CredentialBlob[2+32:] // behind a TPM2B with the HMAC
-	open := make([]byte, len(sealed))
-	//nolint:staticcheck // the TPM's own mode
-	cipher.NewCFBDecrypter(must(aes.NewCipher(key))(t), make([]byte, aes.BlockSize)).XORKeyStream(open, sealed)
+	open, stream, before := make([]byte, len(sealed)), make([]byte, aes.BlockSize), make([]byte, aes.BlockSize)
+	block := must(aes.NewCipher(key))(t)
+	for i := 0; i < len(sealed); i += aes.BlockSize { // in CFB mode, as a TPM does
+		block.Encrypt(stream, before)
+		n := subtle.XORBytes(open[i:], sealed[i:], stream)
+		before = sealed[i : i+n]
+	}
 	return open[2:]
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"troth/attest"
 	"troth/attest/tpm"
+	"troth/ca/vault"
 	"troth/internal/agent"
 	"troth/internal/api"
 	"troth/internal/fleet"
@@ -53,7 +54,7 @@ func (s *service) certificate(t testing.TB, id, serial string) api.DeviceCertifi
 // revokedAtVault reports whether the CRL of the Vault at addr lists a serial.
 func revokedAtVault(t testing.TB, addr, serial string) bool {
 	t.Helper()
-	resp := must(http.Get("http://" + addr + "/v1/pki/crl/pem"))(t)
+	resp := must(http.Get("http://" + addr + "/v1/" + vault.DefaultMount + "/crl/pem"))(t)
 	defer resp.Body.Close()
 	content := must(io.ReadAll(resp.Body))(t)
 	block, _ := pem.Decode(content)

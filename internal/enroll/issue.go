@@ -116,8 +116,11 @@ func (s *Service) fail(ctx context.Context, intent fleet.Certificate, cause erro
 	}
 	// Where this write fails too, Sweep closes the intent later.
 	_ = s.Store.Apply(context.WithoutCancel(ctx), fleet.Change{Certificates: []fleet.Certificate{intent}})
-	if errors.Is(cause, ca.ErrRefused) {
-		return fleet.Because(cause, fleet.Internal, "ca_refused", "the certificate authority refused to sign: its role does not fit this service")
+	switch {
+	case errors.Is(cause, ca.ErrMisissued):
+		return fleet.Because(cause, fleet.Internal, "ca_misissued", "the certificate authority signed something else than was asked for, which is handed to nobody: somebody has changed its role (troth ca doctor)")
+	case errors.Is(cause, ca.ErrRefused):
+		return fleet.Because(cause, fleet.Internal, "ca_refused", "the certificate authority refused to sign: its role does not fit this service (troth ca doctor)")
 	}
 	return unavailable(cause)
 }

@@ -141,7 +141,7 @@ func TestAttack_S8_RoleLoosened(t *testing.T) {
 	} {
 		v.alter(t, settings)
 		_, err := a.renew()
-		wantCode(t, err, "ca_unavailable")
+		wantCode(t, err, "ca_misissued")
 		signed := v.server.SignedCertificates(t)
 		if serial := serialOf(signed[len(signed)-1]); !v.revoked(t)[serial] {
 			t.Errorf("%s: Vault's CRL does not hold %s, which was not what was asked for", name, serial)
@@ -150,7 +150,7 @@ func TestAttack_S8_RoleLoosened(t *testing.T) {
 	}
 	v.alter(t, map[string]any{"server_flag": true})
 	_, err := b.tryEnroll()
-	wantCode(t, err, "ca_unavailable")
+	wantCode(t, err, "ca_misissued")
 	s.strange(t, b.id)
 	if k := s.kept(t, a.id); len(k.live()) != 1 || k.live()[0] != held || k.in("ambiguous") != 5 {
 		t.Errorf("what was misissued changed what the device holds: %+v", k.Certificates)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 
 	"troth/attest/tpm"
+	"troth/internal/api"
 )
 
 // Files of the keys: those in use, and those that a TPM no longer takes.
@@ -114,7 +115,7 @@ func (s *stateDir) putAside() error {
 // mendKeys looks after the keys where the TPM did not take them while the agent
 // ran: somebody cleared it. The next turn enrols with what there is then.
 func (a *Agent) mendKeys(ctx context.Context, cause error) {
-	if !errors.Is(cause, tpm.ErrForeignKey) {
+	if !errors.Is(cause, tpm.ErrForeignKey) && !a.lostKeys(cause) {
 		return
 	}
 	id, err := a.state.identity(ctx, a.tpm, a.Log)
@@ -123,6 +124,17 @@ func (a *Agent) mendKeys(ctx context.Context, cause error) {
 		return
 	}
 	a.identity, a.session, a.nonce = id, nil, nil
+}
+
+// lostKeys asks the TPM whether it still takes the TLS key, after a failure that
+// is no answer of the service: crypto/tls passes on only the words of what its
+// signer says, and a TPM that is cleared in the middle of a command says anything.
+func (a *Agent) lostKeys(cause error) bool {
+	if api.CodeOf(cause) != "" {
+		return false
+	}
+	_, err := a.tpm.Signer(a.identity.TLS)
+	return errors.Is(err, tpm.ErrForeignKey)
 }
 
 // openTPM opens the TPM, and waits for another program that holds it.

@@ -1,9 +1,11 @@
 package template
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -120,8 +122,26 @@ func (t Template) public(x, y []byte) (tpm2.TPMTPublic, error) {
 }
 
 // Prefix is the TPMT_PUBLIC of every key of the template up to its unique field,
-// which is the key.
+// which is the key. It is the caller's to write to.
 func (t Template) Prefix() ([]byte, error) {
+	if known, ok := prefixes()[t]; ok {
+		return bytes.Clone(known), nil
+	}
+	return t.prefix()
+}
+
+// prefixes are those of All, made once: a verifier compares every EK with each.
+var prefixes = sync.OnceValue(func() map[Template][]byte {
+	made := map[Template][]byte{}
+	for _, t := range All() {
+		if p, err := t.prefix(); err == nil {
+			made[t] = p
+		}
+	}
+	return made
+})
+
+func (t Template) prefix() ([]byte, error) {
 	pub, err := t.public(nil, nil)
 	if err != nil {
 		return nil, err

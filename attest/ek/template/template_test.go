@@ -60,3 +60,23 @@ func TestLowRangeAgreesWithGoTPM(t *testing.T) {
 		t.Error("L-9 exists")
 	}
 }
+
+// Every key of a template begins with its prefix, which a caller may write to.
+func TestPrefix(t *testing.T) {
+	for _, tmpl := range template.All() {
+		public, err := tmpl.Public(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			prefix, err := tmpl.Prefix()
+			if err != nil || !bytes.HasPrefix(tpm2.Marshal(public), prefix) {
+				t.Errorf("%s: %x, %v", tmpl.ID, prefix, err)
+			}
+			clear(prefix)
+		}
+	}
+	if _, err := (template.Template{Type: tpm2.TPMAlgRSA, NameAlg: tpm2.TPMAlgSHA1, High: true}).Prefix(); err == nil {
+		t.Error("a template without a policy has a prefix")
+	}
+}

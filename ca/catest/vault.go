@@ -175,6 +175,9 @@ func (s *VaultServer) run() error {
 	return nil
 }
 
+// PID is the id of the server's process, for what it costs.
+func (s *VaultServer) PID() int { return s.process.Pid }
+
 // trustOwn makes the server's own root trusted, once it has written it.
 func (s *VaultServer) trustOwn() {
 	if text, err := os.ReadFile(s.CACert); err == nil {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,9 +42,26 @@ type fleetRig struct {
 	store   *store.Store
 	paper   *paper
 	trusted *x509.CertPool
+	pid     int // of the service, where it is a process of its own
 }
 
+// newFleetRig has the service in this process.
 func newFleetRig(t testing.TB) *fleetRig {
+	t.Helper()
+	return newFleetRigOf(t, func(s served) (*running, int) {
+		r := start(t, s.config())
+		t.Cleanup(r.end)
+		return r, 0
+	})
+}
+
+// newFleetRigAlone has the service in a process of its own.
+func newFleetRigAlone(t testing.TB) *fleetRig {
+	t.Helper()
+	return newFleetRigOf(t, func(s served) (*running, int) { return startAlone(t, s) })
+}
+
+func newFleetRigOf(t testing.TB, run func(served) (*running, int)) *fleetRig {
 	t.Helper()
 	r := &fleetRig{vault: catest.StartVaultOnDisk(t, t.TempDir()), paper: newPaper(t), trusted: x509.NewCertPool()}
 	admin := must(vaultapi.NewClient(&vaultapi.Config{Address: r.vault.Addr}))(t)
@@ -64,10 +82,7 @@ func newFleetRig(t testing.TB) *fleetRig {
 	if err := os.WriteFile(secret, []byte(r.role.SecretID), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.running = start(t, server.Config{DataDir: dir, Certificates: server.CertificatesConfig{
-		Vault: &server.VaultConfig{Address: r.vault.Addr, RoleID: r.role.RoleID, SecretIDFile: secret},
-	}})
-	t.Cleanup(r.end)
+	r.running, r.pid = run(served{DataDir: dir, Vault: &server.VaultConfig{Address: r.vault.Addr, RoleID: r.role.RoleID, SecretIDFile: secret}})
 	r.client.Token = bootstrap.FindStringSubmatch(r.out.String())[1]
 	var operator api.Token
 	r.post(t, api.PathLogin, api.LoginRequest{Operator: "ada"}, &operator)
@@ -99,16 +114,23 @@ func (r *fleetRig) devices(t testing.TB, n int) []*paperDevice {
 // lastAddress counts the loopback addresses that were given out.
 var lastAddress atomic.Uint32
 
+// address is where the service listens.
+func (r *fleetRig) address() string { return strings.TrimPrefix(r.client.Base, "https://") }
+
+// ownAddress dials from a loopback address that nobody else has.
+func (r *fleetRig) ownAddress() *net.Dialer {
+	n := lastAddress.Add(1)
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))}}
+}
+
 // caller is a device's own connection to the service: it comes from an address of
 // its own, and has made no handshake yet.
 func (r *fleetRig) caller(cert *tls.Certificate) *api.Client {
-	n := lastAddress.Add(1)
-	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))}}
 	config := &tls.Config{RootCAs: r.trusted, MinVersion: tls.VersionTLS13}
 	if cert != nil {
 		config.Certificates = []tls.Certificate{*cert}
 	}
-	transport := &http.Transport{TLSClientConfig: config, DialContext: from.DialContext, MaxIdleConns: 1, IdleConnTimeout: time.Minute}
+	transport := &http.Transport{TLSClientConfig: config, DialContext: r.ownAddress().DialContext, MaxIdleConns: 1, IdleConnTimeout: time.Minute}
 	return &api.Client{Base: r.client.Base, HTTP: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
 }
 

@@ -20,7 +20,7 @@ const (
 // resolved for each subject and key.
 type Alert struct {
 	ID             string
-	Subject        string // device id, rollout:<id>, or release:<model>/<version>
+	Subject        string // device id, rollout:<id>, release:<model>/<version>, policy, or policy:<id>
 	Key            string // control:<id>, or one of those below
 	Device         DeviceID
 	Title          string
@@ -61,7 +61,7 @@ func (a Alert) Acknowledge(by string, now time.Time) (Alert, error) {
 	switch a.State {
 	case AlertOpen:
 		a.State, a.AcknowledgedBy, a.AcknowledgedAt = AlertAcknowledged, by, now
-		if a.Key == KeyNewKeys {
+		if a.Key == KeyNewKeys || a.Key == KeyPolicyRefused {
 			a = a.Resolve(now)
 		}
 		return a, nil
@@ -143,7 +143,9 @@ const (
 	KeyNewKeys         = "new_keys"         // a known TPM enrolled with other keys than before
 	KeyRevocation      = "revocation"       // the CA does not know of a certificate that ended
 	KeyRolloutHalted   = "rollout_halted"
-	KeyFileRules       = "file_rules" // which files may run with a release cannot be read
+	KeyFileRules       = "file_rules"     // which files may run with a release cannot be read
+	KeyPolicyRefused   = "policy_refused" // a policy bundle was pushed and did not pass
+	KeyPolicyDiffers   = "policy_differs" // replicas decide by different bundles
 )
 
 func hasOpen(open []Alert, subject, key string) bool {

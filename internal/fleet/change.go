@@ -22,7 +22,11 @@ type Change struct {
 	Members       []Member // upserted
 	Manufacturers []Manufacturer
 	Tokens        []Token // upserted by ID
-	Events        []Event // appended
+	Bundles       []Bundle
+	Replica       *Replica       // upserted
+	ShadowCounts  []ShadowCount  // upserted
+	ShadowDevices []ShadowDevice // upserted
+	Events        []Event        // appended
 }
 
 // DeviceFilter selects devices. Empty fields select everything.

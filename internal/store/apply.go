@@ -38,7 +38,7 @@ func (w *writer) must(query string, args ...any) error {
 // returns, the change is durable (but see Open).
 //
 // It returns fleet.ErrConflict if a row is not what the change was derived from:
-// a device, alert or rollout has another revision, or exists although its given
+// a device, alert, rollout or policy bundle has another revision, or exists although its given
 // revision is 0; there is already an unresolved alert for the subject and key,
 // or a live rollout for the model; a certificate is not in a state from which it
 // may move; a bootstrap token was already spent; a member has ended; an id or a
@@ -59,7 +59,7 @@ func (s *Store) Apply(ctx context.Context, c fleet.Change) error {
 func (w *writer) change(c fleet.Change) error {
 	for _, step := range []func(fleet.Change) error{
 		w.devices, w.posture, w.progress, w.decisions, w.blobs, w.certificates, w.revocations,
-		w.alerts, w.rollout, w.members, w.manufacturers, w.tokens, w.events,
+		w.alerts, w.rollout, w.members, w.manufacturers, w.tokens, w.bundles, w.replica, w.shadows, w.events,
 	} {
 		if err := step(c); err != nil {
 			return err

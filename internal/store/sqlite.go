@@ -60,7 +60,7 @@ func (d sqliteDialect) connect(wrap func(driver.Connector) driver.Connector) (wr
 		if err != nil {
 			return nil, err
 		}
-		db := sql.OpenDB(wrap(c))
+		db := sql.OpenDB(wrap(prepares{c}))
 		db.SetMaxOpenConns(connections)
 		db.SetMaxIdleConns(connections)
 		return db, nil

@@ -20,7 +20,7 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client tuf/kms ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client tuf/delta tuf/kms ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
@@ -52,9 +52,10 @@ var allowed = map[string]string{
 	"attest/attesttest":  "attest attest/ek/template attest/tpm",
 	"policy":             "",
 	"policies":           "",
-	"tuf":                "",
-	"tuf/client":         "tuf", // one Target, read in one way by those who publish and those who install
-	"tuf/kms":            "tuf", // key services, and so Vault, apart from what the agent links
+	"tuf":                "tuf/delta", // what devices need of a new image, made as it is published
+	"tuf/delta":          "",
+	"tuf/client":         "tuf tuf/delta", // one Target, read in one way by those who publish and those who install
+	"tuf/kms":            "tuf",           // key services, and so Vault, apart from what the agent links
 	"ca":                 "",
 	"ca/local":           "ca",
 	"ca/vault":           "ca",

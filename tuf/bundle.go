@@ -15,9 +15,9 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// Bounds of a bundle that is unpacked.
+// Bounds of a bundle that is read.
 const (
-	maxBundleFiles    = 1 << 18
+	MaxBundleFiles    = 1 << 18
 	maxBundleMetadata = 8 << 20 // bytes of a metadata file
 	maxBundleTarget   = 8 << 30 // bytes of a target
 )
@@ -122,13 +122,26 @@ func Unpack(r io.Reader, dir string) error {
 	if exists(dir) {
 		return fmt.Errorf("unpack bundle: %s: %w", dir, ErrExists)
 	}
-	if err := unpack(tar.NewReader(r), dir); err != nil {
+	if err := unpack(r, dir); err != nil {
 		return errors.Join(fmt.Errorf("unpack bundle: %w", err), os.RemoveAll(dir))
 	}
 	return nil
 }
 
-func unpack(in *tar.Reader, dir string) error {
+func unpack(r io.Reader, dir string) error {
+	return ReadBundle(r, func(name string, size int64, content io.Reader) error {
+		return unpackFile(content, filepath.Join(dir, filepath.FromSlash(name)), size)
+	})
+}
+
+// ReadBundle calls each with every file of a bundle, in the order in which they are
+// there: its name with slashes, as "metadata/1.root.json", its size in bytes, and
+// its content, which need not be read. Where r can seek, r stands at the first byte
+// of the content when each is called, and what is not read is skipped. A file that a
+// repository does not have, or more than it has, ends it. Errors wrap ErrInvalid,
+// io.ErrUnexpectedEOF too where the bundle ends early, or are those of each.
+func ReadBundle(r io.Reader, each func(name string, size int64, content io.Reader) error) error {
+	in := tar.NewReader(r)
 	for files := 0; ; files++ {
 		header, err := in.Next()
 		if err == io.EOF && files > 0 {
@@ -137,13 +150,13 @@ func unpack(in *tar.Reader, dir string) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
-		if files >= maxBundleFiles {
-			return fmt.Errorf("%w: more than %d files", ErrInvalid, maxBundleFiles)
+		if files >= MaxBundleFiles {
+			return fmt.Errorf("%w: more than %d files", ErrInvalid, MaxBundleFiles)
 		}
 		if err := checkBundled(header); err != nil {
 			return err
 		}
-		if err := unpackFile(in, filepath.Join(dir, filepath.FromSlash(header.Name)), header.Size); err != nil {
+		if err := each(header.Name, header.Size, in); err != nil {
 			return err
 		}
 	}
@@ -162,6 +175,11 @@ func checkBundled(h *tar.Header) error {
 		// A content's name is its hash before that of the target: longer than ValidName's.
 		if ValidName(segment) != nil && (len(segment) > 255 || ValidName(segment[max(0, len(segment)-200):]) != nil) {
 			limit = 0
+		}
+	}
+	for record := range h.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			limit = 0 // its content would not be where it seems to be
 		}
 	}
 	if h.Typeflag != tar.TypeReg || limit == 0 || !filepath.IsLocal(h.Name) {

@@ -20,8 +20,10 @@ type Config struct {
 	// Root is the root metadata to trust first, for example from the firmware
 	// image. It is used when Dir has no root, or an older one.
 	Root []byte
-	// MetadataURL and TargetsURL are the base addresses, http(s):// or file://
-	// followed by an absolute directory. TargetsURL is only needed to download.
+	// MetadataURL and TargetsURL are the base addresses: http(s)://, or file://
+	// followed by an absolute directory, or bundle:// followed by the absolute path
+	// of an exported repository and /metadata or /targets. TargetsURL is only needed
+	// to download.
 	MetadataURL, TargetsURL string
 	// Mirrors are asked in turn where the addresses above give no useful answer, or
 	// one that is not what was signed. A mirror is trusted with nothing.
@@ -61,8 +63,9 @@ type Limits struct {
 // Client follows one repository. Safe for concurrent use, though everything
 // waits while a Refresh is on the network; two processes must not share a Dir.
 type Client struct {
-	cfg   Config
-	store store
+	cfg     Config
+	store   store
+	bundles bundles
 	// preferred is the place that answered last: index 0 is the configuration's own.
 	preferred atomic.Int64
 
@@ -91,6 +94,9 @@ func New(cfg Config) (*Client, error) {
 	for _, base := range bases {
 		if dir, ok := strings.CutPrefix(base, "file://"); ok && !filepath.IsAbs(dir) {
 			return nil, failf(CodeUnreachable, "configuration", "%s is not an absolute directory", base)
+		}
+		if rest, ok := strings.CutPrefix(base, bundleScheme); ok && !validBundle(rest) {
+			return nil, failf(CodeUnreachable, "configuration", "%s is not the absolute path of a bundle, and metadata or targets", base)
 		}
 	}
 	cfg = withDefaults(cfg)

@@ -71,8 +71,11 @@ func (c *Client) open(ctx context.Context, base string, at location, offset int6
 	if dir, ok := strings.CutPrefix(base, "file://"); ok {
 		return openFile(dir, at.raw, offset)
 	}
+	if rest, ok := strings.CutPrefix(base, bundleScheme); ok {
+		return c.bundles.open(rest, at.raw, offset)
+	}
 	if !strings.HasPrefix(base, "http://") && !strings.HasPrefix(base, "https://") {
-		return nil, fmt.Errorf("address %q is not http, https or file", base)
+		return nil, fmt.Errorf("address %q is not http, https, file or bundle", base)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/"+at.escaped, nil)
 	if err != nil {

@@ -15,7 +15,8 @@ const maxGroup = 64
 // group lets changes that wait for a database with one writer share a commit,
 // and with it the one slow step: the sync to disk. While one commit is under way
 // the next ones gather; each of them succeeds or fails by itself (SQLite,
-// "Savepoints"), and is told so after the commit.
+// "Savepoints"), and is told so after the commit. Savepoints cost a copy of each
+// page that is written, so they are made only once one of a group has failed.
 type group struct {
 	db    *sql.DB
 	turn  chan struct{} // held by whoever writes; of one element
@@ -88,7 +89,8 @@ func (g *group) lead(j *job) {
 	}
 	// Only until the transaction has begun does it end with its leader's context:
 	// the others' statements are in it.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(j.ctx))
+	steady := context.WithoutCancel(j.ctx)
+	ctx, cancel := context.WithCancel(steady)
 	defer cancel()
 	stop := context.AfterFunc(j.ctx, cancel)
 	tx, err := g.db.BeginTx(ctx, nil)
@@ -108,28 +110,63 @@ func (g *group) lead(j *job) {
 		}
 	}()
 	if err != nil {
-		for _, j := range batch {
-			j.err = err
-		}
-	} else if !write(ctx, tx, batch) {
-		_ = tx.Rollback() // SQLite did already
-		for _, j := range batch {
-			j.err = alone(j.ctx, g.db, j.do)
-		}
+		fail(batch, err)
+	} else {
+		g.write(steady, tx, batch)
 	}
 	ended = true
 }
 
 var errNotEnded = errors.New("the database's writer did not end its work")
 
-// write writes a batch in a transaction. It reports false where none of it was
-// written and each must be tried by itself: SQLite gave up the whole transaction
-// over one of them, as where the disk is full.
-func write(ctx context.Context, tx *sql.Tx, batch []*job) bool {
-	if len(batch) == 1 { // the transaction is its savepoint
-		batch[0].err = inside(ctx, tx, batch[0].do)
-		return true
+func fail(batch []*job, err error) {
+	for _, j := range batch {
+		j.err = err
 	}
+}
+
+// write writes a batch, in the transaction that has begun if all goes well. It
+// seldom does not: then it begins anew and sets those apart that fail.
+func (g *group) write(ctx context.Context, tx *sql.Tx, batch []*job) {
+	if together(ctx, tx, batch) || len(batch) == 1 {
+		return
+	}
+	tx, err := g.db.BeginTx(ctx, nil)
+	if err != nil {
+		fail(batch, err)
+		return
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if apart(ctx, tx, batch) {
+		return
+	}
+	// SQLite gave up the whole transaction over one of them, as where the disk is
+	// full.
+	_ = tx.Rollback()
+	for _, j := range batch {
+		j.err = alone(j.ctx, g.db, j.do)
+	}
+}
+
+// together writes a batch if every one of it succeeds, and reports whether its
+// fate is known. If not, none of it was written.
+func together(ctx context.Context, tx *sql.Tx, batch []*job) bool {
+	for _, j := range batch {
+		if j.err = j.ctx.Err(); j.err != nil {
+			continue
+		}
+		if j.err = j.do(&writer{ctx: ctx, tx: tx}); j.err != nil {
+			_ = tx.Rollback()
+			return false
+		}
+	}
+	commit(tx, batch)
+	return true
+}
+
+// apart writes those of a batch that succeed. It reports false where none of it
+// was written and each must be tried by itself.
+func apart(ctx context.Context, tx *sql.Tx, batch []*job) bool {
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
@@ -138,14 +175,21 @@ func write(ctx context.Context, tx *sql.Tx, batch []*job) bool {
 			return false
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		for _, j := range batch {
-			if j.err == nil {
-				j.err = err
-			}
+	commit(tx, batch)
+	return true
+}
+
+// commit tells all who have not failed yet what became of their transaction.
+func commit(tx *sql.Tx, batch []*job) {
+	err := tx.Commit()
+	if err == nil {
+		return
+	}
+	for _, j := range batch {
+		if j.err == nil {
+			j.err = err
 		}
 	}
-	return true
 }
 
 // savepoint runs one job inside a transaction, and undoes what it did where it
@@ -170,11 +214,6 @@ func alone(ctx context.Context, db *sql.DB, do func(*writer) error) error {
 	if err != nil {
 		return err
 	}
-	return inside(ctx, tx, do)
-}
-
-// inside writes one change in a transaction, and ends it.
-func inside(ctx context.Context, tx *sql.Tx, do func(*writer) error) error {
 	defer tx.Rollback() // does nothing after Commit
 	if err := do(&writer{ctx: ctx, tx: tx}); err != nil {
 		return err

@@ -191,7 +191,32 @@ func described(t Target) string {
 		y, _ := strconv.Atoi(b)
 		return cmp.Compare(x, y)
 	})
-	return text + ", proven by PCR " + strings.Join(indexes, ", ")
+	return text + ", proven by PCR " + strings.Join(indexes, ", ") + conditions(*rel)
+}
+
+// conditions says what else a release's metadata demands and names.
+func conditions(rel Release) string {
+	var text strings.Builder
+	if rel.Minimum > 0 {
+		fmt.Fprintf(&text, ", for devices that run counter %d or later", rel.Minimum)
+	}
+	if rel.DowngradeFrom > 0 {
+		fmt.Fprintf(&text, ", which MAY TAKE DEVICES BACK from counters up to %d", rel.DowngradeFrom)
+	}
+	var with []string
+	if rel.SBOM != nil {
+		with = append(with, "a bill of materials")
+	}
+	if rel.Provenance != nil {
+		with = append(with, "provenance")
+	}
+	if rel.Signature != nil {
+		with = append(with, "a signature of the image")
+	}
+	if len(with) > 0 {
+		fmt.Fprintf(&text, ", with %s", strings.Join(with, " and "))
+	}
+	return text.String()
 }
 
 // plainly keeps a name from being more than a name on a terminal.

@@ -2,25 +2,25 @@ package tuf
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
 // StageRelease stages a release instead of publishing it: the content is kept
 // beside the repository until the keys of its role have signed. Errors are those
 // of Publish and Stage.
 func (r *Repository) StageRelease(ctx context.Context, rel Release, content io.Reader, files Files, now time.Time) (*Stage, error) {
-	if rel.IMA != nil && rel.IMA.AllowList != nil {
-		return nil, fmt.Errorf("stage %q: %w: the allow-list's place is filled in by publishing it", rel.Name, ErrInvalid)
-	}
-	if err := rel.Validate(); err != nil {
+	if err := rel.unpublished(); err != nil {
 		return nil, fmt.Errorf("stage %q: %w", rel.Name, err)
 	}
-	staged, rel, done, err := r.receive(ctx, rel, content, files, func() error {
-		_, err := r.preparePublish(rel, now, false, files.AllowList != nil)
-		return err
+	staged, rel, done, err := r.receive(ctx, rel, content, files, func() (*change, error) {
+		return r.preparePublish(rel, now, false, files.names(rel))
 	})
 	defer done()
 	if err != nil {
@@ -30,7 +30,7 @@ func (r *Repository) StageRelease(ctx context.Context, rel Release, content io.R
 }
 
 func (d *Draft) release(rel Release, content []stagedTarget) error {
-	if _, err := d.r.preparePublish(rel, d.now, false, len(content) > 1); err != nil {
+	if _, err := d.r.preparePublish(rel, d.now, false, besides(content)); err != nil {
 		return err
 	}
 	for _, changed := range d.roles {
@@ -39,7 +39,7 @@ func (d *Draft) release(rel Release, content []stagedTarget) error {
 			if t.Release == nil || t.Release.Model != rel.Model || name == rel.Name {
 				continue
 			}
-			if t.Release.Counter >= rel.Counter {
+			if !rel.mayFollow(t.Release.Counter) {
 				return counterError(rel, t.Release.Counter, name)
 			}
 			if equal(t.Release.Reference, rel.Reference) {
@@ -59,30 +59,66 @@ func (d *Draft) release(rel Release, content []stagedTarget) error {
 	return nil
 }
 
-// Withdraw takes a target, and its allow-list, out of the role that has it.
+// Withdraw takes a target out of the role that has it.
 func (d *Draft) Withdraw(name string) error {
+	md, err := d.holder(name)
+	if err != nil {
+		return err
+	}
+	delete(md.Signed.Targets, name)
+	return nil
+}
+
+// AllowDowngrade has the signed metadata of a published release say that devices
+// may go back to it from releases of its model whose counter is at most from. The
+// error wraps ErrNotFound, or ErrInvalid where the target is no release or the
+// counter not above its own.
+func (d *Draft) AllowDowngrade(name string, from uint64) error {
+	md, err := d.holder(name)
+	if err != nil {
+		return err
+	}
+	f := *md.Signed.Targets[name]
+	rel := NewTarget(name, &f).Release
+	if rel == nil {
+		return fmt.Errorf("target %q: %w: it is no release", name, ErrInvalid)
+	}
+	rel.DowngradeFrom = from
+	if err := rel.Validate(); err != nil {
+		return err
+	}
+	// What this version does not know of a release stays in it.
+	var custom map[string]json.RawMessage
+	if err := json.Unmarshal(*f.Custom, &custom); err != nil {
+		return fmt.Errorf("target %q: %w: %w", name, ErrInvalid, err)
+	}
+	custom["downgrade_from"] = json.RawMessage(strconv.FormatUint(from, 10))
+	if f.Custom, err = rawJSON(custom); err != nil {
+		return err
+	}
+	md.Signed.Targets[name] = &f
+	return nil
+}
+
+// holder is a copy to edit of the role that has the target.
+func (d *Draft) holder(name string) (*metadata.Metadata[metadata.TargetsType], error) {
 	roles := d.current.flat()
 	if d.current.binned() {
 		bin, err := d.current.bin(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		roles = append(roles, bin)
 	}
 	for _, role := range roles {
 		md, err := d.current.role(role)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if md.Signed.Targets[name] == nil {
 			continue
 		}
-		next, err := d.edit(role)
-		if err != nil {
-			return err
-		}
-		delete(next.Signed.Targets, name)
-		return nil
+		return d.edit(role)
 	}
-	return fmt.Errorf("target %q: %w", name, ErrNotFound)
+	return nil, fmt.Errorf("target %q: %w", name, ErrNotFound)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +26,9 @@ import (
 const (
 	indexDir   = ".index"
 	indexState = "state"
-	bootID     = "/proc/sys/kernel/random/boot_id"
+
+	indexFormat = "2" // another one is made anew
+	bootID      = "/proc/sys/kernel/random/boot_id"
 )
 
 // twinKey names a set of reference values of a model.
@@ -38,6 +41,11 @@ func twinKey(rel Release) (string, error) {
 }
 
 func counterKey(model string) string { return indexKey("counter", model) }
+
+// numberKey names one counter of a model.
+func numberKey(model string, counter uint64) string {
+	return indexKey("number", model, strconv.FormatUint(counter, 10))
+}
 
 func indexKey(words ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(words, "\x00")))
@@ -55,7 +63,7 @@ func (v *view) indexOf() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode snapshot: %w", err)
 	}
-	sum := sha256.Sum256(append(meta, boot...))
+	sum := sha256.Sum256(append(meta, string(boot)+indexFormat...))
 	return hex.EncodeToString(sum[:]), nil
 }
 
@@ -96,6 +104,7 @@ func (v *view) openIndex() error {
 				return err
 			}
 			add(key, t.Name)
+			add(numberKey(t.Release.Model, t.Release.Counter), t.Name)
 			if m := t.Release.Model; t.Release.Counter > counters[m] {
 				counters[m], names[m] = t.Release.Counter, t.Name
 			}
@@ -154,9 +163,12 @@ func (r *Repository) conflict(rel Release) error {
 		if err != nil {
 			return fmt.Errorf("read index: %w", err)
 		}
-		if counter >= rel.Counter {
+		if !rel.mayFollow(counter) {
 			return counterError(rel, counter, name)
 		}
+	}
+	if name, err := r.lookup(numberKey(rel.Model, rel.Counter)); err != nil || name != "" {
+		return errors.Join(err, counterError(rel, rel.Counter, name))
 	}
 	key, err := twinKey(rel)
 	if err != nil {
@@ -178,6 +190,17 @@ func (r *Repository) remember(rel Release) error {
 	}
 	if err := r.note(key, rel.Name); err != nil {
 		return err
+	}
+	if err := r.note(numberKey(rel.Model, rel.Counter), rel.Name); err != nil {
+		return err
+	}
+	last, err := r.lookup(counterKey(rel.Model))
+	if err != nil {
+		return err
+	}
+	number, _, _ := strings.Cut(last, " ")
+	if counter, err := strconv.ParseUint(number, 10, 64); err == nil && counter > rel.Counter {
+		return nil
 	}
 	return r.note(counterKey(rel.Model), fmt.Sprintf("%d %s", rel.Counter, rel.Name))
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -23,6 +24,9 @@ import (
 // A release whose model is delegated is signed by that role's keys instead of
 // those of targets, and one in a repository with hash bins by those of the bins.
 //
+// An index of the image's chunks becomes a target of its own beside it, unless the
+// image is small (delta.MinImage) or a supplier's names have no room for it.
+//
 // Errors wrap ErrInvalid, ErrCounter (the model has this counter or a higher
 // one), ErrTwin (it has these reference values), ErrExists (the target name is
 // taken), ErrDelegation, ErrExpired (root), ErrPending, ErrLocked, or are
@@ -32,19 +36,10 @@ func (r *Repository) Publish(ctx context.Context, rel Release, content io.Reader
 	return r.PublishWithFiles(ctx, rel, content, Files{}, now)
 }
 
-// Files is what a release may run, for PublishWithFiles.
-type Files struct {
-	Algorithm string    // of the digests in AllowList: sha256, sha384, sha512
-	AllowList io.Reader // as ParseAllowList reads it; nil: none
-}
-
-// AllowListSuffix is what the target name of a release's allow-list adds to that
-// of its image.
-const AllowListSuffix = ".ima-allow"
-
-// PublishWithFiles is Publish with an allow-list, which becomes a target of its
-// own beside the image; what rel.IMA says of it is filled in. A list that a
-// verifier could not read is refused with ErrInvalid.
+// PublishWithFiles is Publish with what goes beside the image: each of the files
+// becomes a target of its own, and what the release says of it is filled in. One
+// that a verifier could not read is refused with ErrInvalid. So is whatever the
+// repository's reviewer refuses, with the reviewer's error.
 func (r *Repository) PublishWithFiles(ctx context.Context, rel Release, content io.Reader, files Files, now time.Time) (Target, error) {
 	target, err := r.publish(ctx, rel, content, files, now)
 	if err != nil {
@@ -54,16 +49,13 @@ func (r *Repository) PublishWithFiles(ctx context.Context, rel Release, content 
 }
 
 func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader, files Files, now time.Time) (Target, error) {
-	if rel.IMA != nil && rel.IMA.AllowList != nil {
-		return Target{}, fmt.Errorf("%w: the allow-list's place is filled in by publishing it", ErrInvalid)
-	}
-	if err := rel.Validate(); err != nil {
+	if err := rel.unpublished(); err != nil {
 		return Target{}, err
 	}
 	var prepared *change
-	staged, rel, done, err := r.receive(ctx, rel, content, files, func() (err error) {
-		prepared, err = r.preparePublish(rel, now, true, files.AllowList != nil)
-		return err
+	staged, rel, done, err := r.receive(ctx, rel, content, files, func() (_ *change, err error) {
+		prepared, err = r.preparePublish(rel, now, true, files.names(rel))
+		return prepared, err
 	})
 	defer done()
 	if err != nil {
@@ -75,7 +67,7 @@ func (r *Repository) publish(ctx context.Context, rel Release, content io.Reader
 // receive stores what is to be published where no metadata speaks of it yet: the
 // image last. check runs before content is read. The caller calls done when the
 // content is in its place.
-func (r *Repository) receive(ctx context.Context, rel Release, content io.Reader, files Files, check func() error) ([]stagedTarget, Release, func(), error) {
+func (r *Repository) receive(ctx context.Context, rel Release, content io.Reader, files Files, check func() (*change, error)) ([]stagedTarget, Release, func(), error) {
 	unlock, err := lock(filepath.Join(r.dir, uploadFile))
 	if err != nil {
 		return nil, rel, func() {}, err
@@ -87,23 +79,30 @@ func (r *Repository) receive(ctx context.Context, rel Release, content io.Reader
 		}
 		unlock()
 	}
-	if err := check(); err != nil {
+	checked, err := check()
+	if err != nil {
 		return nil, rel, done, err
 	}
 	r.sweepStaging()
-	if files.AllowList != nil {
-		list, err := r.stageAllowList(ctx, &rel, files)
-		if err != nil {
-			return nil, rel, done, err
-		}
-		staged = append(staged, list)
+	if staged, err = r.attach(ctx, &rel, files); err != nil {
+		return nil, rel, done, err
 	}
-	image, err := r.stageContent(ctx, rel, content)
+	image, err := r.stageTarget(ctx, rel.Name, content)
 	if err != nil {
 		return nil, rel, done, err
 	}
 	staged = append(staged, image)
-	return staged, rel, done, nil
+	if checked.current.chunkable(rel) {
+		index, ok, err := r.stageChunks(ctx, &rel, image)
+		if err != nil {
+			return nil, rel, done, err
+		}
+		if ok {
+			staged = slices.Insert(staged, len(staged)-1, index)
+		}
+	}
+	image.entry.Custom, err = rawJSON(rel)
+	return staged, rel, done, err
 }
 
 // commit signs the staged targets in, and makes them visible before the metadata.
@@ -115,7 +114,7 @@ func (r *Repository) commit(rel Release, staged []stagedTarget, prepared *change
 	defer unlock()
 	c := prepared
 	if !r.still(c.current) {
-		if c, err = r.preparePublish(rel, prepared.now, true, len(staged) > 1); err != nil {
+		if c, err = r.preparePublish(rel, prepared.now, true, besides(staged)); err != nil {
 			return err
 		}
 	}
@@ -123,6 +122,9 @@ func (r *Repository) commit(rel Release, staged []stagedTarget, prepared *change
 		return err
 	}
 	if err := c.find(r, metadata.SNAPSHOT, metadata.TIMESTAMP); err != nil {
+		return err
+	}
+	if err := r.reviewStaged(c, staged); err != nil {
 		return err
 	}
 	if err := r.signOnline(c); err != nil {
@@ -245,9 +247,18 @@ type stagedTarget struct {
 
 func (s stagedTarget) target() Target { return NewTarget(s.entry.Path, s.entry) }
 
+// besides are the names of what is staged before the image.
+func besides(staged []stagedTarget) []string {
+	var names []string
+	for _, s := range staged[:len(staged)-1] {
+		names = append(names, s.entry.Path)
+	}
+	return names
+}
+
 // preparePublish checks everything that does not depend on the content; with
-// signing, also that the keys are here. listed says that there is an allow-list.
-func (r *Repository) preparePublish(rel Release, now time.Time, signing, listed bool) (*change, error) {
+// signing, also that the keys are here. beside names the targets beside the image.
+func (r *Repository) preparePublish(rel Release, now time.Time, signing bool, beside []string) (*change, error) {
 	if err := r.finish(); err != nil {
 		return nil, err
 	}
@@ -259,9 +270,9 @@ func (r *Repository) preparePublish(rel Release, now time.Time, signing, listed 
 		return nil, fmt.Errorf("%w: root, on %s", ErrExpired, current.Root.Signed.Expires.Format(time.DateOnly))
 	}
 	c := &change{current: current, root: current.Root, now: now}
-	names := []string{rel.Name}
-	if listed {
-		names = append(names, rel.Name+AllowListSuffix)
+	names := append([]string{rel.Name}, beside...)
+	if current.chunkable(rel) {
+		names = append(names, rel.Name+ChunksSuffix)
 	}
 	for _, name := range names {
 		if err := c.free(rel, name); err != nil {
@@ -316,7 +327,7 @@ func (v *view) unique(rel Release) error {
 		if t.Release == nil || t.Release.Model != rel.Model {
 			return nil
 		}
-		if t.Release.Counter >= rel.Counter {
+		if !rel.mayFollow(t.Release.Counter) {
 			return counterError(rel, t.Release.Counter, t.Name)
 		}
 		have, err := twinKey(*t.Release)
@@ -332,55 +343,6 @@ func (v *view) unique(rel Release) error {
 		return err
 	}
 	return v.r.conflict(rel)
-}
-
-// stageContent copies content to a staged file and describes it as a target.
-func (r *Repository) stageContent(ctx context.Context, rel Release, content io.Reader) (stagedTarget, error) {
-	custom, err := rawJSON(rel)
-	if err != nil {
-		return stagedTarget{}, err
-	}
-	s, err := r.stageTarget(ctx, rel.Name, content)
-	if err != nil {
-		return stagedTarget{}, err
-	}
-	s.entry.Custom = custom
-	return s, nil
-}
-
-// stageAllowList stages the release's allow-list as it reads it, and names it in
-// the release.
-func (r *Repository) stageAllowList(ctx context.Context, rel *Release, files Files) (stagedTarget, error) {
-	name := rel.Name + AllowListSuffix
-	if err := ValidName(name); err != nil {
-		return stagedTarget{}, err
-	}
-	s, err := r.stageTarget(ctx, name, io.LimitReader(files.AllowList, MaxAllowListBytes+1))
-	if err != nil {
-		return stagedTarget{}, err
-	}
-	list := IMA{}
-	if rel.IMA != nil {
-		list = *rel.IMA
-	}
-	list.AllowList = &AllowList{Target: name, Length: s.entry.Length, SHA256: s.target().Hashes["sha256"], Algorithm: files.Algorithm}
-	if err := s.checkAllowList(*list.AllowList); err != nil {
-		discard(s.file)
-		return stagedTarget{}, err
-	}
-	rel.IMA = &list
-	return s, nil
-}
-
-// checkAllowList reads the staged file as a verifier will.
-func (s stagedTarget) checkAllowList(l AllowList) error {
-	if err := l.validate(); err != nil {
-		return err
-	}
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("read allow-list: %w", err)
-	}
-	return ParseAllowList(s.file, l.Algorithm, func([]byte) error { return nil })
 }
 
 func (r *Repository) stageTarget(ctx context.Context, name string, content io.Reader) (stagedTarget, error) {

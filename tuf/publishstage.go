@@ -66,6 +66,9 @@ func (r *Repository) publishStage(now time.Time, copies []*Stage) (*Stage, error
 	if err := s.complete(now); err != nil {
 		return s, err
 	}
+	if err := r.reviewStage(s); err != nil {
+		return s, err
+	}
 	c := &change{current: current, root: s.nextRoot(), roles: s.roles, snapshot: true, now: now}
 	files, err := r.signStage(c, s)
 	if err != nil {

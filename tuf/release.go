@@ -32,7 +32,16 @@ type Release struct {
 	Notes     string     `json:"notes,omitempty"`     // for people, at most 16 KiB
 	Reference *Reference `json:"reference,omitempty"` // what a device's TPM must show once it runs this
 	IMA       *IMA       `json:"ima,omitempty"`       // which files may run
-	SBOM      *SBOM      `json:"sbom,omitempty"`
+	// Minimum is the counter of the release that a device must run, or a later one,
+	// to install this; zero: any. Devices below it first need one in between.
+	Minimum uint64 `json:"minimum,omitempty"`
+	// DowngradeFrom is the highest counter of a release of the model that this one
+	// may take the place of, although its own is lower; zero: none.
+	DowngradeFrom uint64    `json:"downgrade_from,omitempty"`
+	SBOM          *SBOM     `json:"sbom,omitempty"`
+	Provenance    *Attached `json:"provenance,omitempty"` // who built it: a sigstore bundle with an in-toto statement
+	Signature     *Attached `json:"signature,omitempty"`  // a sigstore bundle with a signature over the image
+	Chunks        *Chunks   `json:"chunks,omitempty"`     // what a device that has the release before need not fetch
 }
 
 // Reference holds the PCR values that a device quotes once it runs the
@@ -99,10 +108,59 @@ func (r Release) Validate() error {
 			return err
 		}
 	}
-	if r.SBOM != nil {
-		return r.SBOM.validate()
+	if err := r.validOrder(); err != nil {
+		return err
+	}
+	return r.validBeside()
+}
+
+// validOrder refuses a release that no device could install.
+func (r Release) validOrder() error {
+	switch {
+	case r.Minimum > MaxCounter || r.DowngradeFrom > MaxCounter:
+		return fmt.Errorf("%w: a counter is at most %d", ErrInvalid, uint64(MaxCounter))
+	case r.DowngradeFrom != 0 && r.DowngradeFrom <= r.Counter:
+		return fmt.Errorf("%w: it goes back from %d, which is not above its own counter %d", ErrInvalid, r.DowngradeFrom, r.Counter)
+	case r.Minimum >= r.Counter && r.Minimum > r.DowngradeFrom:
+		return fmt.Errorf("%w: it wants devices to run %d before it, and is %d itself", ErrInvalid, r.Minimum, r.Counter)
 	}
 	return nil
+}
+
+func (r Release) validBeside() error {
+	if r.SBOM != nil {
+		if err := r.SBOM.validate(); err != nil {
+			return err
+		}
+	}
+	if r.Provenance != nil {
+		if err := r.Provenance.validate("provenance"); err != nil {
+			return err
+		}
+	}
+	if r.Signature != nil {
+		if err := r.Signature.validate("signature"); err != nil {
+			return err
+		}
+	}
+	if r.Chunks != nil {
+		return r.Chunks.validate()
+	}
+	return nil
+}
+
+// mayFollow says whether the release may be published beside one of its model with
+// that counter.
+func (r Release) mayFollow(counter uint64) bool {
+	return counter < r.Counter || counter > r.Counter && counter <= r.DowngradeFrom
+}
+
+// unpublished says what is wrong with a release that is to be published, or nil.
+func (r Release) unpublished() error {
+	if r.IMA != nil && r.IMA.AllowList != nil || r.Provenance != nil || r.Signature != nil || r.Chunks != nil {
+		return fmt.Errorf("%w: the places of the targets beside it are filled in by publishing them", ErrInvalid)
+	}
+	return r.Validate()
 }
 
 // Validate checks bank, indexes and digests. An empty set is refused: it would

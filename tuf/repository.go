@@ -19,6 +19,8 @@ import (
 type Repository struct {
 	dir  string
 	keys Keys
+	// review judges what is about to be published; nil: nobody does.
+	review Reviewer
 	// afterStep is called after each durable step of a write; tests make it
 	// fail to see what a crash there leaves behind.
 	afterStep func(path string) error

@@ -52,8 +52,8 @@ type BundleChecks struct {
 	Files    int      `json:"files"`
 	Bytes    int      `json:"bytes"`
 	Controls int      `json:"controls"`
-	Tests    int      `json:"tests"` // all of them passed
-	Coverage float64  `json:"coverage"`
+	Tests    int      `json:"tests"`    // all of them passed
+	Coverage int      `json:"coverage"` // per cent of lines
 	Roots    []string `json:"roots,omitempty"`
 	Warnings []string `json:"warnings,omitempty"` // of the linter
 }
@@ -269,4 +269,17 @@ func CompareControls(before, after []Control) []ControlChange {
 		}
 	}
 	return changes
+}
+
+// Replay is a recorded posture decision with the input that it was made on.
+type Replay struct {
+	Device   DeviceID
+	Name     string
+	Model    string
+	Labels   map[string]string
+	Decision string // id
+	At       time.Time
+	Verdict  Verdict
+	Controls []Control
+	Input    []byte // as evaluated
 }

@@ -19,7 +19,7 @@ func testFaults(t *testing.T, database Database) {
 }
 
 // wholeStatements is how many statements wholeChange takes, without its commit.
-const wholeStatements = 24
+const wholeStatements = 29
 
 // testFault lets the first operation of a change fail, then the second, and so
 // on, until the change is written.

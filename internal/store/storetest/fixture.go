@@ -43,6 +43,13 @@ func certificate(name string, d fleet.DeviceID) fleet.Certificate {
 	return c
 }
 
+// bundle is a policy bundle that nobody has pushed yet.
+func bundle(counter uint64, state fleet.BundleState) fleet.Bundle {
+	b := fill[fleet.Bundle](25)
+	b.ID, b.Counter, b.State, b.ShadowBy, b.Revision = fmt.Sprint(counter), counter, state, "", 0
+	return b
+}
+
 func token(name string, role fleet.Role) fleet.Token {
 	sum := sha256.Sum256([]byte(name))
 	return fleet.Token{ID: name, Operator: "op", Role: role, SHA256: sum[:], CreatedAt: epoch, ExpiresAt: epoch.AddDate(1, 0, 0)}
@@ -98,7 +105,10 @@ func wholeChange() fleet.Change {
 		Alerts:  []fleet.Alert{alert("alert-new", string(id(1)), "silent"), resolved},
 		Rollout: &roll, Members: []fleet.Member{{Rollout: roll.ID, Device: id(1), State: fleet.MemberPending}, {Rollout: roll.ID, Device: id(2), State: fleet.MemberPending}},
 		Manufacturers: []fleet.Manufacturer{fill[fleet.Manufacturer](23)},
-		Tokens:        []fleet.Token{spent, token("api", fleet.RoleAdmin)}, Events: []fleet.Event{event},
+		Tokens:        []fleet.Token{spent, token("api", fleet.RoleAdmin)},
+		Bundles:       []fleet.Bundle{bundle(7, fleet.BundleVerified)}, Replica: &fleet.Replica{ID: "r", Bundle: "7", At: epoch},
+		ShadowCounts: []fleet.ShadowCount{{Bundle: "7", Replica: "r", Decided: 1}}, ShadowDevices: []fleet.ShadowDevice{{Bundle: "7", Device: id(1), At: epoch}},
+		Events: []fleet.Event{event},
 	}
 }
 
@@ -117,6 +127,10 @@ type contents struct {
 	Manufacturers []fleet.Manufacturer
 	Tokens        []fleet.Token
 	Events        []fleet.Event
+	Bundles       []fleet.Bundle
+	Replicas      []fleet.Replica
+	ShadowCounts  []fleet.ShadowCount
+	ShadowDevices []fleet.ShadowDevice
 }
 
 func read(t testing.TB, s *store.Store) contents {
@@ -132,6 +146,10 @@ func read(t testing.TB, s *store.Store) contents {
 		Manufacturers: get[[]fleet.Manufacturer](t)(s.Manufacturers(ctx)),
 		Tokens:        get[[]fleet.Token](t)(s.Tokens(ctx)),
 		Events:        get[[]fleet.Event](t)(s.Events(ctx, "", 0)),
+		Bundles:       get[[]fleet.Bundle](t)(s.Bundles(ctx)),
+		Replicas:      get[[]fleet.Replica](t)(s.Replicas(ctx, epoch)),
+		ShadowCounts:  get[[]fleet.ShadowCount](t)(s.ShadowCounts(ctx, "7")),
+		ShadowDevices: get[[]fleet.ShadowDevice](t)(s.ShadowDevices(ctx, "7", 0)),
 	}
 	for _, b := range wholeChange().Blobs {
 		c.Blobs = append(c.Blobs, get[bool](t)(s.HasBlob(ctx, b.Digest)))

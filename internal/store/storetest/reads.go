@@ -74,13 +74,36 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 	note("Tokens", err)
 	_, err = s.Events(ctx, "", 1)
 	note("Events", err)
+	_, err = s.Bundle(ctx, "7")
+	note("Bundle", err)
+	_, err = s.Bundles(ctx)
+	note("Bundles", err)
+	_, err = s.ActiveBundle(ctx)
+	note("ActiveBundle", err)
+	_, err = s.ShadowBundle(ctx)
+	note("ShadowBundle", err)
+	_, err = s.Replicas(ctx, epoch)
+	note("Replicas", err)
+	_, err = s.ShadowCounts(ctx, "7")
+	note("ShadowCounts", err)
+	_, err = s.ShadowDevices(ctx, "7", 10)
+	note("ShadowDevices", err)
+	_, err = s.Replays(ctx, "", 10)
+	note("Replays", err)
+	_, err = s.ReplaysSince(ctx, epoch, "", 10)
+	note("ReplaysSince", err)
+	_, err = s.CountReplays(ctx, time.Time{})
+	note("CountReplays", err)
+	_, err = s.CountReplays(ctx, epoch)
+	note("CountReplaysSince", err)
 	return result
 }
 
 // testReads: each read selects what it says, in the order it says.
 func testReads(t *testing.T, database Database) {
 	t.Run("nothing", func(t *testing.T) {
-		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "HasBlob", "Certificates", "Intents", "LiveCertificates", "ToRevoke", "Succeeding", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events"}
+		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "HasBlob", "Certificates", "Intents", "LiveCertificates", "ToRevoke", "Succeeding", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events",
+			"Bundles", "ActiveBundle", "Replicas", "ShadowCounts", "ShadowDevices", "Replays", "ReplaysSince", "CountReplays", "CountReplaysSince"}
 		for name, err := range everyRead(context.Background(), Open(t, database(t))) {
 			if slices.Contains(lists, name) != (err == nil) || (err != nil && !errors.Is(err, fleet.ErrNotFound)) {
 				t.Errorf("%s of an empty store: %v", name, err)

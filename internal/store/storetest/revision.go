@@ -24,6 +24,11 @@ func testRevisions(t *testing.T, database Database) {
 			a.Revision = r
 			return fleet.Change{Alerts: []fleet.Alert{a}}
 		},
+		"policy bundle": func(r int64) fleet.Change {
+			b := bundle(3, fleet.BundleVerified)
+			b.Revision = r
+			return fleet.Change{Bundles: []fleet.Bundle{b}}
+		},
 		"rollout": func(r int64) fleet.Change {
 			o := rollout("r", "m", "1", fleet.RolloutRunning)
 			o.Revision = r

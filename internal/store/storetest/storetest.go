@@ -30,6 +30,7 @@ func Run(t *testing.T, database Database) {
 		{"members", testMembers},
 		{"enrolments", testEnrollments},
 		{"blobs", testBlobs},
+		{"policies", testPolicies},
 		{"reads", testReads},
 		{"hostile text", testHostileText},
 		{"faults", testFaults},

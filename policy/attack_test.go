@@ -34,8 +34,8 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 		modules map[string]string
 		want    error
 	}{
-		"undefined":              {posture(`decision := {"verdict": "compliant", "controls": []} if input.nothing`), policy.ErrUndefined},
-		"undefined verdict":      {posture("decision := {\"verdict\": verdict, \"controls\": []}\nverdict := \"compliant\" if input.nothing"), policy.ErrUndefined},
+		"undefined":              {posture(`decision := {"verdict": "compliant", "controls": []} if input.now == "never"`), policy.ErrUndefined},
+		"undefined verdict":      {posture("decision := {\"verdict\": verdict, \"controls\": []}\nverdict := \"compliant\" if input.now == \"never\""), policy.ErrUndefined},
 		"not an object":          {posture(`decision := "compliant"`), policy.ErrMalformed},
 		"no verdict":             {posture(`decision := {"controls": []}`), policy.ErrMalformed},
 		"verdict in capitals":    {posture(`decision := {"Verdict": "compliant", "controls": []}`), policy.ErrMalformed},
@@ -48,7 +48,7 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 		"unknown control":        {decided(`"compliant"`, `{"id": "b", "outcome": "pass", "reason": "Well."}`), policy.ErrMalformed},
 		"control a text":         {decided(`"compliant"`, `"a"`), policy.ErrMalformed},
 		"no controls at all":     {posture(`decision := {"verdict": "compliant", "controls": []}`), policy.ErrInconsistent},
-		"silent control":         {decided(`"compliant"`, pass+" if input.nothing"), policy.ErrUndefined},
+		"silent control":         {decided(`"compliant"`, pass+" if input.now == \"never\""), policy.ErrUndefined},
 		"two answers":            {decided(`"compliant"`, `{"id": "a", "outcome": "pass", "reason": sprintf("Well %d.", [i])} if some i in [1, 2]`), policy.ErrInconsistent},
 		"pass with times":        {decided(`"compliant"`, `{"id": "a", "outcome": "pass", "reason": "Well.", `+since+`}`), policy.ErrInconsistent},
 		"failure without times":  {decided(`"noncompliant"`, `{"id": "a", "outcome": "fail", "reason": "Ill."}`), policy.ErrInconsistent},
@@ -89,7 +89,7 @@ func TestAttack_P1_PostureFailsClosed(t *testing.T) {
 // A control that gives no answer is shown as an error, not left out.
 func TestAttack_P1_SilentControlIsShown(t *testing.T) {
 	e := engine(t, library(t, map[string]string{
-		"troth/posture/more.rego": "package troth.posture\n\n" + control("silent", `{"id": "silent", "outcome": "pass", "reason": "Well."} if input.nothing`),
+		"troth/posture/more.rego": "package troth.posture\n\n" + control("silent", `{"id": "silent", "outcome": "pass", "reason": "Well."} if input.now == "never"`),
 	}))
 	d, err := e.Posture(t.Context(), healthy())
 	if !errors.Is(err, policy.ErrUndefined) || d.Verdict != policy.Undecided {
@@ -109,7 +109,7 @@ func TestAttack_P1_PermissionsFailClosed(t *testing.T) {
 		body string
 		want error
 	}{
-		"undefined":        {`decision := {"allow": true, "code": "", "reason": "Yes."} if input.nothing`, policy.ErrUndefined},
+		"undefined":        {`decision := {"allow": true, "code": "", "reason": "Yes."} if input.now == "never"`, policy.ErrUndefined},
 		"boolean alone":    {`decision := true`, policy.ErrMalformed},
 		"allow a string":   {`decision := {"allow": "true", "code": "", "reason": "Yes."}`, policy.ErrMalformed},
 		"allow null":       {`decision := {"allow": null, "code": "x", "reason": "Yes."}`, policy.ErrMalformed},

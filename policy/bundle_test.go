@@ -103,7 +103,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"nothing":                {fstest.MapFS{}, "data.troth.enroll.decision"},
 		"missing document":       {tiny(map[string]string{"access": "package troth.access\n"}), "data.troth.access.decision"},
-		"document by two rules":  {tiny(map[string]string{"more": "package troth.access\ndecision := {\"allow\": false} if input.x\n"}), "not 2 with 0"},
+		"document by two rules":  {tiny(map[string]string{"more": "package troth.access\ndecision := {\"allow\": false} if input.action == \"x\"\n"}), "not 2 with 0"},
 		"document as a function": {tiny(map[string]string{"access": "package troth.access\ndecision(_) := 1\n"}), "function"},
 		"document of defaults":   {tiny(map[string]string{"access": "package troth.access\ndefault decision := {\"allow\": true, \"code\": \"\", \"reason\": \"Yes.\"}\n"}), "not 0 with 1"},
 		"syntax":                 {tiny(map[string]string{"more": "package p\np := \n"}), "parse troth/more.rego"},

@@ -26,6 +26,9 @@ type Options struct {
 	// Deadline bounds one evaluation; zero is DefaultDeadline. The context's own
 	// deadline holds as well.
 	Deadline time.Duration
+	// Replay is for a bundle that only reaches old decisions again: it may lack
+	// kinds of decisions that came after it, and read facts that are no more.
+	Replay bool
 }
 
 // Engine decides by one bundle. It never changes; a new bundle is a new Engine.
@@ -39,8 +42,9 @@ type Engine struct {
 }
 
 // New compiles a bundle and runs nothing of it. It refuses, with ErrBundle, one
-// that is too large, does not compile under Capabilities, lacks a document (see
-// the package comment), or has a control without metadata.
+// that is too large, does not compile under Capabilities, reads a path of input
+// that is none (see Schema), lacks a document (see the package comment), or has a
+// control without metadata.
 func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	if o.Deadline < 0 {
 		return nil, fmt.Errorf("policy deadline is negative")
@@ -54,6 +58,9 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	}
 	store := inmem.NewFromObject(b.data)
 	compiler, err := compile(ctx, b, store)
+	if err == nil && !o.Replay {
+		err = checkInput(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
@@ -64,7 +71,10 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	for i, c := range e.controls {
 		e.byID[c.ID] = i
 	}
-	for _, kind := range []Kind{KindEnroll, KindRenew, KindPosture, KindAccess, KindRemediate, KindOperator} {
+	for _, kind := range Kinds() {
+		if o.Replay && len(compiler.GetRulesExact(ast.MustParseRef(kind.document()))) == 0 {
+			continue
+		}
 		if e.queries[kind], err = prepare(ctx, compiler, store, kind); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 		}
@@ -76,7 +86,12 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 // data files of the bundle, sorted by path: for each the length of its path as
 // eight bytes (most significant first), its path, the length of its content
 // likewise, its content.
-func (e *Engine) Digest() string { return e.digest }
+func (e *Engine) Digest() string {
+	if e == nil {
+		return ""
+	}
+	return e.digest
+}
 
 func compile(ctx context.Context, b *bundle, store storage.Store) (*ast.Compiler, error) {
 	txn, err := store.NewTransaction(ctx)
@@ -90,7 +105,7 @@ func compile(ctx context.Context, b *bundle, store storage.Store) (*ast.Compiler
 		WithEnablePrintStatements(false). // erases print
 		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
 	if c.Compile(b.modules); c.Failed() {
-		return nil, fmt.Errorf("compile: %w", c.Errors)
+		return nil, fmt.Errorf("compile: %w", ordered(c.Errors))
 	}
 	return c, nil
 }
@@ -98,7 +113,7 @@ func compile(ctx context.Context, b *bundle, store storage.Store) (*ast.Compiler
 // prepare makes the query for data.troth.<kind>.decision, which must be one
 // rule with at most one default (SECURITY: an extra rule does not deny).
 func prepare(ctx context.Context, c *ast.Compiler, store storage.Store, kind Kind) (rego.PreparedEvalQuery, error) {
-	name := "data.troth." + string(kind) + ".decision"
+	name := kind.document()
 	rules, defaults := 0, 0
 	for _, r := range c.GetRulesExact(ast.MustParseRef(name)) {
 		switch {
@@ -134,7 +149,10 @@ type question struct {
 }
 
 func (e *Engine) ask(in Input) (question, error) {
-	q := question{kind: in.kind(), meta: Meta{Policy: e.digest, Evidence: in.evidence(), At: in.at().UTC()}}
+	q := question{kind: in.kind(), meta: Meta{Policy: e.Digest(), Evidence: in.evidence(), At: in.at().UTC()}}
+	if e == nil {
+		return q, fmt.Errorf("decide %s: %w", q.kind, ErrNoBundle)
+	}
 	document, err := Document(in)
 	if err != nil {
 		return q, fmt.Errorf("decide %s: %w", q.kind, err)
@@ -162,9 +180,13 @@ func (e *Engine) answer(ctx context.Context, q question) (_ object, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
+	query, ok := e.queries[q.kind]
+	if !ok {
+		return nil, fmt.Errorf("%w: the bundle is older than decisions of this kind", ErrUndefined)
+	}
 	evalCtx, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
-	results, err := e.queries[q.kind].Eval(evalCtx, rego.EvalParsedInput(input), rego.EvalTime(q.meta.At))
+	results, err := query.Eval(evalCtx, rego.EvalParsedInput(input), rego.EvalTime(q.meta.At))
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(evalCtx.Err(), context.DeadlineExceeded):
 		return nil, fmt.Errorf("%w: %s passed", ErrTimeout, e.deadline)
@@ -188,7 +210,7 @@ func (e *Engine) answer(ctx context.Context, q question) (_ object, err error) {
 // the inputs of this version have. The decision equals the stored one if the
 // bundle is the same, for an OPA that evaluates it the same way.
 func (e *Engine) Replay(ctx context.Context, kind Kind, document []byte) (Decision, error) {
-	q := question{kind: kind, meta: Meta{Policy: e.digest}}
+	q := question{kind: kind, meta: Meta{Policy: e.Digest()}}
 	q.bind(document)
 	var head struct {
 		Now      time.Time `json:"now"`
@@ -201,20 +223,13 @@ func (e *Engine) Replay(ctx context.Context, kind Kind, document []byte) (Decisi
 	if err != nil {
 		err = fmt.Errorf("decide %s: %w: %w", kind, ErrInput, err)
 	}
-	q.meta.At, q.meta.Evidence = head.Now.UTC(), head.Evidence
-	switch kind {
-	case KindEnroll:
-		return e.enroll(ctx, q, err)
-	case KindRenew:
-		return e.renew(ctx, q, err)
-	case KindPosture:
-		return e.posture(ctx, q, err)
-	case KindAccess:
-		return e.access(ctx, q, err)
-	case KindRemediate:
-		return e.remediate(ctx, q, err)
-	case KindOperator:
-		return e.operator(ctx, q, err)
+	if err == nil && e == nil {
+		err = fmt.Errorf("decide %s: %w", kind, ErrNoBundle)
 	}
-	return nil, fmt.Errorf("%w: no kind of decision is called %q", ErrInput, kind)
+	q.meta.At, q.meta.Evidence = head.Now.UTC(), head.Evidence
+	s, ok := specOf(kind)
+	if !ok {
+		return nil, fmt.Errorf("%w: no kind of decision is called %q", ErrInput, kind)
+	}
+	return s.decide(e, ctx, q, err)
 }

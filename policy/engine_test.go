@@ -267,7 +267,7 @@ func renewer() policy.RenewInput {
 func TestRenewFailsClosed(t *testing.T) {
 	const head = "package troth.renew\ndecision := "
 	for name, module := range map[string]string{
-		"undefined":       "package troth.renew\ndecision := {\"allow\": true} if input.nothing",
+		"undefined":       "package troth.renew\ndecision := {\"allow\": true} if input.now == \"never\"",
 		"missing key":     head + `{"allow": true, "code": "", "reason": "Yes."}`,
 		"rotate by word":  head + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": "no"}`,
 		"contradiction":   head + `{"allow": true, "code": "x", "reason": "Yes.", "rotate_key": false}`,

@@ -7,6 +7,8 @@ import "errors"
 var (
 	// ErrInput: the input has no canonical form, or lacks the time.
 	ErrInput = errors.New("input is not usable")
+	// ErrNoBundle: no bundle is there that could decide; see Current.
+	ErrNoBundle = errors.New("no policy bundle is active")
 	// ErrUndefined: no rule gave an answer.
 	ErrUndefined = errors.New("policy gave no answer")
 	// ErrEvaluation: evaluation stopped, by a conflict between rules, by an

@@ -140,7 +140,7 @@ func TestRenewalByPolicy(t *testing.T) {
 		"too long":       {renewRule + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false, "certificate_lifetime_seconds": 172801}`, "lifetime_refused", 0},
 		"with a new key": {renewRule + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": true}`, "key_rotation_required", 0},
 		"its own no":     {renewRule + `{"allow": false, "code": "on_sundays", "reason": "No.", "rotate_key": false}`, "on_sundays", 0},
-		"undefined":      {renewRule + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false} if input.nothing`, "policy_error", 0},
+		"undefined":      {renewRule + `{"allow": true, "code": "", "reason": "Yes.", "rotate_key": false} if input.now == "never"`, "policy_error", 0},
 		"malformed":      {renewRule + `{"allow": "yes"}`, "policy_error", 0},
 		"too slow":       {renewRule + `{"allow": true, "code": "", "reason": sprintf("%d", [n]), "rotate_key": false} if n := count([1 | some i in numbers.range(1, 3000); some j in numbers.range(1, 3000); i == j])`, "policy_timeout", 0},
 	} {

@@ -169,7 +169,7 @@ func issuer(c Config, own *local.CA) (ca.Issuer, error) {
 	return openVault(v, c.TrustDomain)
 }
 
-func policyEngine(ctx context.Context, dir string) (*policy.Engine, error) {
+func policyEngine(ctx context.Context, dir string) (*policy.Current, error) {
 	var bundle fs.FS = policies.FS
 	if dir != "" {
 		bundle = os.DirFS(dir)
@@ -178,7 +178,7 @@ func policyEngine(ctx context.Context, dir string) (*policy.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load policies: %w", err)
 	}
-	return engine, nil
+	return policy.NewCurrent(engine), nil
 }
 
 // openNonces reads the key of nonces, or makes it. Every replica of a service

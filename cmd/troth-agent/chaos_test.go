@@ -39,7 +39,9 @@ const (
 
 // chaos is a repository with one release, and what the factory installs.
 type chaos struct {
-	from     string
+	repo     *tuf.Repository
+	dir      string // of the repository
+	from     string // its address
 	root     string
 	old, new []byte
 }
@@ -56,8 +58,8 @@ func randomImage(seed uint64) []byte {
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	dir := t.TempDir()
-	c := &chaos{old: randomImage(1), new: randomImage(2), root: filepath.Join(dir, "root.json")}
 	repo := filepath.Join(dir, "repo")
+	c := &chaos{dir: repo, old: randomImage(1), new: randomImage(2), root: filepath.Join(dir, "root.json")}
 	now := time.Now()
 	if err := tuf.Init(repo, tuf.InitOptions{KeysDir: filepath.Join(dir, "keys"), Now: now}); err != nil {
 		t.Fatal(err)
@@ -66,13 +68,8 @@ func newChaos(t *testing.T) *chaos {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := tuf.Release{
-		Name: "edge/fw-2", Model: chaosModel, Version: newVersion, Counter: 2,
-		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"0": strings.Repeat("ab", 32)}},
-	}
-	if _, err := r.Publish(t.Context(), release, bytes.NewReader(c.new), now); err != nil {
-		t.Fatal(err)
-	}
+	c.repo = r
+	c.publish(t, newVersion, 2, c.new)
 	root, err := r.Root()
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +81,17 @@ func newChaos(t *testing.T) *chaos {
 	t.Cleanup(server.Close)
 	c.from = server.URL
 	return c
+}
+
+func (c *chaos) publish(t *testing.T, version string, counter uint64, image []byte) {
+	t.Helper()
+	release := tuf.Release{
+		Name: fmt.Sprint("edge/fw-", counter), Model: chaosModel, Version: version, Counter: counter,
+		Reference: &tuf.Reference{Bank: "sha256", PCRs: map[string]string{"0": fmt.Sprintf("%064x", counter)}},
+	}
+	if _, err := c.repo.Publish(t.Context(), release, bytes.NewReader(image), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // box is one device's disk.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,11 @@ func updateOnce(args []string, stdout, stderr io.Writer) int {
 		o.From = append(o.From, strings.TrimRight(s, "/"))
 		return nil
 	})
+	f.Func("bundle", "exported repository, a `file` as \"troth tuf export\" writes it, or a directory; more than once, and beside --from", func(s string) error {
+		from, err := bundleURL(s)
+		o.From = append(o.From, from)
+		return err
+	})
 	f.SetOutput(stderr)
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return done
@@ -43,7 +49,7 @@ func updateOnce(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err != nil:
 	case f.NArg() > 0 || o.TUFRoot == "" || o.Model == "" || len(o.From) == 0:
-		err = errors.New("update needs --tuf-root, --model and --from, and takes no arguments")
+		err = errors.New("update needs --tuf-root, --model and --from or --bundle, and takes no arguments")
 	case o.Installer == nil:
 		err = errors.New("update needs --slots, --rauc, --swupdate or --install-hook")
 	}
@@ -64,6 +70,22 @@ func updateOnce(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stdout, "release %s is installed and boots next, on trial\n", installed.Version)
 	return done
+}
+
+// bundleURL is the address of a repository that somebody brought.
+func bundleURL(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if info.IsDir() {
+		return "file://" + path, nil
+	}
+	return "bundle://" + path, nil
 }
 
 const slotsUsage = `Usage: troth-agent slots VERB FLAGS

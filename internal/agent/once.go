@@ -13,12 +13,12 @@ import (
 	"troth/tuf/client"
 )
 
-// Once is an update without a service: from a mirror, or from a directory such as
-// a USB stick.
+// Once is an update without a service: from a mirror, or without a network from a
+// directory or an exported repository, such as a USB stick brings.
 type Once struct {
 	StateDir  string   // the agent's own
 	TUFRoot   string   // first trusted TUF root, a file
-	From      []string // base URLs of the repository, tried in this order: http(s):// or file:///
+	From      []string // base URLs of the repository, tried in this order: http(s)://, file:/// or bundle:///
 	Model     string
 	Target    string // empty: the newest release for the model
 	Installer install.Installer

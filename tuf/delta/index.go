@@ -18,7 +18,7 @@ const (
 	MaxImage  = largestNormal * wantedChunks        // bytes: 64 GiB
 
 	magic          = "TROTHCH1"
-	headerBytes    = len(magic) + 8 + 4
+	headerBytes    = 8 + 8 + 4 // magic, length, normal
 	recordBytes    = 4 + sha256.Size
 	smallestNormal = 32 << 10
 	largestNormal  = 1 << 20

@@ -35,12 +35,16 @@ func (c Chunks) validate() error {
 	return nil
 }
 
-// chunkable says whether who signs the release may publish an index beside it: a
-// supplier's patterns may not have room for its name.
+// longestStored is how long the last segment of a target name can be, as files are
+// named: its hash and a dot come before it.
+const longestStored = 255 - 65
+
+// chunkable says whether who signs the release can publish an index beside it: a
+// supplier's patterns, and a file system, may not have room for its name.
 func (v *view) chunkable(rel Release) bool {
 	name := rel.Name + ChunksSuffix
 	_, err := v.home(rel, name)
-	return err == nil && ValidName(name) == nil
+	return err == nil && ValidName(name) == nil && len(base(name)) <= longestStored
 }
 
 // stageChunks stages the index of a staged image, and names it in the release; ok

@@ -5,6 +5,7 @@ package fleet
 // swapped: if one was changed since it was read, the Change fails with
 // ErrConflict. A Revision of 0 means that the row must not exist yet.
 type Change struct {
+	Answers       string // id of the Enrollment that this answers: it is forgotten, or the Change fails
 	Devices       []Device
 	Posture       *Posture      // replaces the device's latest
 	Progress      *Progress     // likewise

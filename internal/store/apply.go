@@ -41,7 +41,7 @@ func (w *writer) must(query string, args ...any) error {
 // a device, alert, rollout or policy bundle has another revision, or exists although its given
 // revision is 0; there is already an unresolved alert for the subject and key,
 // or a live rollout for the model; a certificate is not in a state from which it
-// may move; a bootstrap token was already spent; a member has ended; an id or a
+// may move; a challenge was answered already; a bootstrap token was already spent; a member has ended; an id or a
 // serial number is taken. A device's name that another one has is code
 // name_taken. fleet.Invalid is a change that contradicts itself.
 //
@@ -58,7 +58,7 @@ func (s *Store) Apply(ctx context.Context, c fleet.Change) error {
 // transactions do not wait for each other in a circle.
 func (w *writer) change(c fleet.Change) error {
 	for _, step := range []func(fleet.Change) error{
-		w.devices, w.posture, w.progress, w.decisions, w.blobs, w.certificates, w.revocations,
+		w.answers, w.devices, w.posture, w.progress, w.decisions, w.blobs, w.certificates, w.revocations,
 		w.alerts, w.rollout, w.members, w.manufacturers, w.tokens, w.bundles, w.replica, w.shadows, w.events,
 	} {
 		if err := step(c); err != nil {

@@ -18,6 +18,7 @@ var (
 
 var (
 	insertEnrollment    = enrollmentTable.insert()
+	selectEnrollments   = enrollmentTable.selects()
 	takeEnrollment      = "DELETE FROM enrollments WHERE id = $1 RETURNING " + enrollmentTable.list()
 	selectManufacturers = manufacturerTable.selects()
 	upsertManufacturer  = manufacturerTable.upsert()
@@ -38,6 +39,19 @@ func (s *Store) SaveEnrollment(ctx context.Context, e fleet.Enrollment) error {
 			e.DevIDPublic, e.DevID.Kind, e.DevID.Manufacturer, e.DevID.Serial, e.DevID.Model, e.DevID.Problem)
 	})
 	return s.wrap(ctx, "save enrolment", err)
+}
+
+// Enrollment is the attempt to enrol with the id. Its challenge is answered by the
+// Change that says so (fleet.Change.Answers), once.
+func (s *Store) Enrollment(ctx context.Context, id string) (fleet.Enrollment, error) {
+	return one(ctx, s, scanEnrollment, selectEnrollments+" WHERE id = $1", id)
+}
+
+func (w *writer) answers(c fleet.Change) error {
+	if c.Answers == "" {
+		return nil
+	}
+	return w.must("DELETE FROM enrollments WHERE id = $1", c.Answers)
 }
 
 // TakeEnrollment removes the attempt and returns it, so that its challenge can

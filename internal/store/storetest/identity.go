@@ -262,6 +262,37 @@ func testEnrollments(t *testing.T, database Database) {
 			t.Fatalf("an enrolment is taken exactly once: %v, %v", x, y)
 		}
 	}
+	for round := range 20 {
+		save("one", epoch)
+		same(t, "to be answered", get[fleet.Enrollment](t)(b.Enrollment(ctx, "one")).ID, "one")
+		results := make(chan error, 3)
+		for i, s := range []*store.Store{a, b} {
+			go func() {
+				results <- s.Apply(ctx, fleet.Change{Answers: "one", Events: []fleet.Event{{ID: fmt.Sprint("answer ", round, i)}}})
+			}()
+		}
+		go func() {
+			_, err := b.TakeEnrollment(ctx, "one")
+			if errors.Is(err, fleet.ErrNotFound) {
+				err = fleet.ErrConflict
+			}
+			results <- err
+		}()
+		won := 0
+		for range 3 {
+			if err := <-results; err == nil {
+				won++
+			} else if !errors.Is(err, fleet.ErrConflict) {
+				t.Fatal(err)
+			}
+		}
+		if won != 1 {
+			t.Fatalf("a challenge is answered %d times", won)
+		}
+		if _, err := a.Enrollment(ctx, "one"); !errors.Is(err, fleet.ErrNotFound) {
+			t.Errorf("an answered challenge: %v", err)
+		}
+	}
 	save("old", epoch)
 	save("new", epoch.Add(time.Microsecond))
 	if err := a.SaveEnrollment(ctx, fleet.Enrollment{ID: "new"}); !errors.Is(err, fleet.ErrConflict) {

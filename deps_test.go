@@ -20,7 +20,7 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policies tuf tuf/client tuf/delta tuf/kms ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policy/archive policies tuf tuf/client tuf/delta tuf/kms ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
@@ -51,6 +51,7 @@ var allowed = map[string]string{
 	"attest/tpm":         "attest/ek/template",
 	"attest/attesttest":  "attest attest/ek/template attest/tpm",
 	"policy":             "",
+	"policy/archive":     "policy", // what it unpacks is what policy takes, within its limits
 	"policies":           "",
 	"tuf":                "tuf/delta", // what devices need of a new image, made as it is published
 	"tuf/delta":          "",
@@ -83,7 +84,7 @@ var allowed = map[string]string{
 	"internal/web":       "internal/fleet " + services,
 	"internal/agent":     "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
-	"internal/cli":       "internal/atomicfile ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm policy policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
+	"internal/cli":       "internal/atomicfile ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
 	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",
@@ -101,7 +102,7 @@ var allowed = map[string]string{
 }
 
 // pure packages turn bytes into answers: no file, network, process or database.
-const pure = "attest attest/ear attest/ek attest/idevid attest/eventlog attest/ima attest/reference policy policies ca internal/fleet"
+const pure = "attest attest/ear attest/ek attest/idevid attest/eventlog attest/ima attest/reference policy policy/archive policies ca internal/fleet"
 
 // reaching are the packages through which a pure package would reach outside.
 const reaching = "os os/exec net net/http database/sql syscall"

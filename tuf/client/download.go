@@ -153,9 +153,9 @@ func (d *download) fill(ctx context.Context, f *os.File) (resumed bool, err erro
 	}
 	ctx, meter := d.client.meter(ctx)
 	defer meter.stop()
-	a, err := d.client.open(ctx, d.base, d.at, offset)
+	a, err := d.client.open(ctx, d.base, d.at, part{first: offset})
 	if errors.Is(err, errRange) && offset > 0 {
-		a, err = d.client.open(ctx, d.base, d.at, 0)
+		a, err = d.client.open(ctx, d.base, d.at, part{})
 	}
 	if err != nil {
 		return false, transferError(ctx, d.target.Name, err)

@@ -31,3 +31,9 @@ func Accept(now time.Time, root, nextRoot, timestamp, snapshot, targets []byte) 
 	}
 	return false, nil
 }
+
+// ContentRange reads the header of an answer to a request for a range.
+func ContentRange(s string) (first, length, total int64, err error) {
+	got, total, err := parseContentRange(s)
+	return got.first, got.length, total, err
+}

@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,9 +22,6 @@ type answer struct {
 	offset int64
 	total  int64 // size of the whole file, -1 if not told
 }
-
-// errRange: the server cannot give the range asked for, or gave another.
-var errRange = errors.New("no such range")
 
 func defaultHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{
@@ -48,7 +43,7 @@ func escapeSegment(s string) string { return url.PathEscape(s) }
 func (c *Client) fetchAll(ctx context.Context, base string, at location, what string, limit int64) ([]byte, error) {
 	ctx, meter := c.meter(ctx)
 	defer meter.stop()
-	a, err := c.open(ctx, base, at, 0)
+	a, err := c.open(ctx, base, at, part{})
 	if err != nil {
 		return nil, transferError(ctx, what, err)
 	}
@@ -66,13 +61,14 @@ func (c *Client) fetchAll(ctx context.Context, base string, at location, what st
 	return data, nil
 }
 
-// open asks for a file from offset on. What it gives may begin at 0 instead.
-func (c *Client) open(ctx context.Context, base string, at location, offset int64) (*answer, error) {
+// open asks for a part of a file. What it gives may begin at 0 instead, and may go
+// on after the part.
+func (c *Client) open(ctx context.Context, base string, at location, want part) (*answer, error) {
 	if dir, ok := strings.CutPrefix(base, "file://"); ok {
-		return openFile(dir, at.raw, offset)
+		return openFile(dir, at.raw, want.first)
 	}
 	if rest, ok := strings.CutPrefix(base, bundleScheme); ok {
-		return c.bundles.open(rest, at.raw, offset)
+		return c.bundles.open(rest, at.raw, want.first)
 	}
 	if !strings.HasPrefix(base, "http://") && !strings.HasPrefix(base, "https://") {
 		return nil, fmt.Errorf("address %q is not http, https, file or bundle", base)
@@ -84,14 +80,14 @@ func (c *Client) open(ctx context.Context, base string, at location, offset int6
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	// Lengths and ranges count the bytes that were signed.
 	req.Header.Set("Accept-Encoding", "identity")
-	if offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	if want != (part{}) {
+		req.Header.Set("Range", want.header())
 	}
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("fetch: %w", err)
 	}
-	a, err := readAnswer(resp, offset)
+	a, err := readAnswer(resp, want)
 	if err != nil {
 		_ = resp.Body.Close()
 		return nil, err
@@ -99,7 +95,7 @@ func (c *Client) open(ctx context.Context, base string, at location, offset int6
 	return a, nil
 }
 
-func readAnswer(resp *http.Response, offset int64) (*answer, error) {
+func readAnswer(resp *http.Response, want part) (*answer, error) {
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, fmt.Errorf("server answered in encoding %q, unasked", e)
 	}
@@ -107,45 +103,21 @@ func readAnswer(resp *http.Response, offset int64) (*answer, error) {
 	case http.StatusOK:
 		return &answer{body: resp.Body, total: resp.ContentLength}, nil
 	case http.StatusPartialContent:
-		first, total, err := parseContentRange(resp.Header.Get("Content-Range"))
-		if err != nil || first != offset || offset == 0 {
-			return nil, fmt.Errorf("%w: asked for %d, got %q", errRange, offset, resp.Header.Get("Content-Range"))
+		got, total, err := parseContentRange(resp.Header.Get("Content-Range"))
+		if err != nil || !want.met(got) {
+			return nil, fmt.Errorf("%w: asked for %s, got %q", errRange, want.header(), resp.Header.Get("Content-Range"))
 		}
-		return &answer{body: resp.Body, offset: first, total: total}, nil
+		return &answer{body: resp.Body, offset: got.first, total: total}, nil
 	case http.StatusRequestedRangeNotSatisfiable:
 		return nil, fmt.Errorf("%w: not satisfiable", errRange)
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented: // of servers that know no ranges
+		if want != (part{}) {
+			return nil, fmt.Errorf("%w: server answered %s", errRange, resp.Status)
+		}
 	case http.StatusNotFound, http.StatusForbidden: // object stores forbid what does not exist
 		return nil, fmt.Errorf("server answered %s: %w", resp.Status, os.ErrNotExist)
 	}
 	return nil, fmt.Errorf("server answered %s", resp.Status)
-}
-
-// parseContentRange reads "bytes 5-9/10" (RFC 9110, section 14.4); a total of
-// "*" gives -1.
-func parseContentRange(s string) (first, total int64, err error) {
-	bad := fmt.Errorf("content range %q", s)
-	rest, ok := strings.CutPrefix(s, "bytes ")
-	if !ok {
-		return 0, 0, bad
-	}
-	span, size, ok := strings.Cut(rest, "/")
-	from, to, ok2 := strings.Cut(span, "-")
-	if !ok || !ok2 {
-		return 0, 0, bad
-	}
-	first, err1 := strconv.ParseInt(from, 10, 64)
-	last, err2 := strconv.ParseInt(to, 10, 64)
-	if err1 != nil || err2 != nil || first < 0 || last < first {
-		return 0, 0, bad
-	}
-	if size == "*" {
-		return first, -1, nil
-	}
-	total, err = strconv.ParseInt(size, 10, 64)
-	if err != nil || total <= last {
-		return 0, 0, bad
-	}
-	return first, total, nil
 }
 
 func openFile(dir, name string, offset int64) (*answer, error) {
@@ -181,56 +153,4 @@ func transferError(ctx context.Context, what string, err error) error {
 		return fail(CodeTruncated, what, err)
 	}
 	return fail(CodeUnreachable, what, err)
-}
-
-var errSlow = errors.New("slower than the minimum rate")
-
-// meter ends a transfer in which a window passes with too few bytes.
-type meter struct {
-	bytes  atomic.Int64
-	cancel context.CancelCauseFunc
-	done   chan struct{}
-}
-
-func (c *Client) meter(ctx context.Context) (context.Context, *meter) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	m := &meter{cancel: cancel, done: make(chan struct{})}
-	window := c.cfg.Limits.Window
-	floor := int64(float64(c.cfg.Limits.MinRate) * window.Seconds())
-	go func() {
-		ticker := time.NewTicker(window)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-m.done:
-				return
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				if m.bytes.Swap(0) < floor {
-					cancel(errSlow)
-					return
-				}
-			}
-		}
-	}()
-	return ctx, m
-}
-
-func (m *meter) stop() {
-	close(m.done)
-	m.cancel(nil)
-}
-
-func (m *meter) count(r io.Reader) io.Reader { return countingReader{m, r} }
-
-type countingReader struct {
-	m *meter
-	r io.Reader
-}
-
-func (c countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.m.bytes.Add(int64(n))
-	return n, err
 }

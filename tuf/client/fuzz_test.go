@@ -37,3 +37,15 @@ func FuzzMetadata(f *testing.F) {
 		}
 	})
 }
+
+func FuzzContentRange(f *testing.F) {
+	for _, s := range []string{"bytes 0-0/1", "bytes 5-9/10", "bytes 5-9/*", "bytes 9-5/10", "bytes 5-9/9", "bytes 0-9223372036854775807/*", "bytes -1-5/10", "bytes */10", "chunks 1-2/3", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		first, length, total, err := client.ContentRange(s)
+		if err == nil && (first < 0 || total < -1 || total >= 0 && (length < 1 || first+length > total)) {
+			t.Fatalf("%q is read as %d bytes from %d of %d", s, length, first, total)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -76,7 +77,7 @@ func (n pathNode) text() string {
 		s = mediaNode(n, r)
 	case 5:
 		if n.subtype == 1 {
-			s = fmt.Sprintf("BBS(0x%X)", r.u16())
+			s = numbered("BBS", uint64(r.u16()))
 		}
 	}
 	if s == "" || r.err != nil {
@@ -89,9 +90,9 @@ func hardwareNode(subtype byte, r *reader) string {
 	switch subtype {
 	case 1:
 		function, device := r.u8(), r.u8()
-		return fmt.Sprintf("Pci(0x%X,0x%X)", device, function)
+		return numbered("Pci", uint64(device), uint64(function))
 	case 3:
-		return fmt.Sprintf("MemoryMapped(0x%X,0x%X,0x%X)", r.u32(), r.u64(), r.u64())
+		return numbered("MemoryMapped", uint64(r.u32()), r.u64(), r.u64())
 	case 4:
 		return guidNode("VenHw", r)
 	}
@@ -105,9 +106,9 @@ func acpiNode(subtype byte, r *reader) string {
 	hid, uid := r.u32(), r.u32()
 	switch hid { // compressed EISA ids PNP0A03 and PNP0A08
 	case 0x0a0341d0:
-		return fmt.Sprintf("PciRoot(0x%X)", uid)
+		return numbered("PciRoot", uint64(uid))
 	case 0x0a0841d0:
-		return fmt.Sprintf("PcieRoot(0x%X)", uid)
+		return numbered("PcieRoot", uint64(uid))
 	}
 	return fmt.Sprintf("Acpi(0x%08X,0x%X)", hid, uid)
 }
@@ -115,11 +116,11 @@ func acpiNode(subtype byte, r *reader) string {
 func messagingNode(subtype byte, r *reader) string {
 	switch subtype {
 	case 1:
-		return fmt.Sprintf("Ata(0x%X,0x%X,0x%X)", r.u8(), r.u8(), r.u16())
+		return numbered("Ata", uint64(r.u8()), uint64(r.u8()), uint64(r.u16()))
 	case 2:
-		return fmt.Sprintf("Scsi(0x%X,0x%X)", r.u16(), r.u16())
+		return numbered("Scsi", uint64(r.u16()), uint64(r.u16()))
 	case 5:
-		return fmt.Sprintf("USB(0x%X,0x%X)", r.u8(), r.u8())
+		return numbered("USB", uint64(r.u8()), uint64(r.u8()))
 	case 10:
 		return guidNode("VenMsg", r)
 	case 11:
@@ -129,15 +130,15 @@ func messagingNode(subtype byte, r *reader) string {
 	case 13:
 		return "IPv6()"
 	case 18:
-		return fmt.Sprintf("Sata(0x%X,0x%X,0x%X)", r.u16(), r.u16(), r.u16())
+		return numbered("Sata", uint64(r.u16()), uint64(r.u16()), uint64(r.u16()))
 	case 23:
 		return fmt.Sprintf("NVMe(0x%X,%x)", r.u32(), r.take(8))
 	case 24:
 		return "Uri(" + text(r.take(r.len())) + ")"
 	case 26:
-		return fmt.Sprintf("SD(0x%X)", r.u8())
+		return numbered("SD", uint64(r.u8()))
 	case 29:
-		return fmt.Sprintf("eMMC(0x%X)", r.u8())
+		return numbered("eMMC", uint64(r.u8()))
 	}
 	return ""
 }
@@ -147,7 +148,7 @@ func mediaNode(n pathNode, r *reader) string {
 	case 1:
 		return hardDriveNode(r)
 	case 2:
-		return fmt.Sprintf("CDROM(0x%X,0x%X,0x%X)", r.u32(), r.u64(), r.u64())
+		return numbered("CDROM", uint64(r.u32()), r.u64(), r.u64())
 	case 3:
 		return guidNode("VenMedia", r)
 	case 4:
@@ -158,7 +159,7 @@ func mediaNode(n pathNode, r *reader) string {
 		return guidNode("Fv", r)
 	case 8:
 		r.u32()
-		return fmt.Sprintf("Offset(0x%X,0x%X)", r.u64(), r.u64())
+		return numbered("Offset", r.u64(), r.u64())
 	}
 	return ""
 }
@@ -174,9 +175,33 @@ func hardDriveNode(r *reader) string {
 	case kind == 1:
 		return fmt.Sprintf("HD(%d,MBR,0x%08X,0x%X,0x%X)", partition, binary.LittleEndian.Uint32(signature), start, size)
 	case kind == 2:
-		return fmt.Sprintf("HD(%d,GPT,%s,0x%X,0x%X)", partition, formatGUID(signature), start, size)
+		return numbered("HD("+strconv.FormatUint(uint64(partition), 10)+",GPT,"+formatGUID(signature)+",", start, size)
 	}
 	return fmt.Sprintf("HD(%d,%d,0,0x%X,0x%X)", partition, kind, start, size)
+}
+
+// numbered writes numbers in the form of UEFI 2.10 section 10.6, "Pci(0x1F,0x2)". A
+// name that has its bracket and first values already is continued.
+func numbered(name string, numbers ...uint64) string {
+	out := make([]byte, 0, 96)
+	out = append(out, name...)
+	if !strings.HasSuffix(name, ",") {
+		out = append(out, '(')
+	}
+	for i, n := range numbers {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, "0x"...)
+		at := len(out)
+		out = strconv.AppendUint(out, n, 16)
+		for ; at < len(out); at++ {
+			if out[at] >= 'a' {
+				out[at] -= 'a' - 'A'
+			}
+		}
+	}
+	return string(append(out, ')'))
 }
 
 func guidNode(name string, r *reader) string {

@@ -58,10 +58,7 @@ func (d Digests) MarshalJSON() ([]byte, error) {
 
 // shelf is where many short lists of digests share an allocation: a log has some
 // hundreds of them.
-type shelf struct {
-	lists []BankDigest
-	bytes []byte
-}
+type shelf struct{ lists []BankDigest }
 
 func newShelf(lists int) *shelf { return &shelf{lists: make([]BankDigest, 0, lists)} }
 
@@ -73,14 +70,4 @@ func (s *shelf) list(n int) Digests {
 	at := len(s.lists)
 	s.lists = s.lists[:at+n]
 	return s.lists[at : at : at+n]
-}
-
-// copied is a digest that does not alias the log.
-func (s *shelf) copied(digest []byte) []byte {
-	if cap(s.bytes)-len(s.bytes) < len(digest) {
-		s.bytes = make([]byte, 0, max(len(digest), 1024))
-	}
-	at := len(s.bytes)
-	s.bytes = append(s.bytes, digest...)
-	return s.bytes[at:len(s.bytes):len(s.bytes)]
 }

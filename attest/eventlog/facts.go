@@ -9,7 +9,7 @@ import (
 
 // Facts is what a log says about the boot. Verified marks a text whose digest
 // was recomputed; without it the text is only claimed by whoever wrote the log.
-// Digests are authenticated by the PCR they replay to.
+// Digests are authenticated by the PCR they replay to; they alias the log.
 type Facts struct {
 	SecureBoot *SecureBoot `json:"secure_boot,omitempty"`
 	// BootLoaders lists, in order, everything in PCR 4 whose digest is not the
@@ -105,7 +105,6 @@ func (l *Log) Examine(covered Coverage) ([]Finding, Facts) {
 
 type factBuilder struct {
 	covered        *Coverage
-	shelf          shelf
 	facts          *Facts
 	secureBoot     SecureBoot
 	secureBootSeen bool
@@ -140,14 +139,22 @@ func (b *factBuilder) verified(e Event) bool {
 	return mustRecompute(e.Type) || e.Recomputed(b.covered[e.PCR])
 }
 
+// digests are those of the covered banks. Where these stand side by side, as one
+// bank or all of them do, they are a part of the event's own list.
 func (b *factBuilder) digests(e Event) Digests {
-	out := b.shelf.list(len(b.covered[e.PCR]))
-	for _, d := range e.Digests {
-		if slices.Contains(b.covered[e.PCR], d.Bank) {
-			out = append(out, BankDigest{d.Bank, b.shelf.copied(d.Digest)})
-		}
+	covered := b.covered[e.PCR]
+	isCovered := func(d BankDigest) bool { return slices.Contains(covered, d.Bank) }
+	rest := e.Digests
+	for len(rest) > 0 && !isCovered(rest[0]) {
+		rest = rest[1:]
 	}
-	return out
+	for len(rest) > 0 && !isCovered(rest[len(rest)-1]) {
+		rest = rest[:len(rest)-1]
+	}
+	if slices.ContainsFunc(rest, func(d BankDigest) bool { return !isCovered(d) }) {
+		return slices.DeleteFunc(slices.Clone(rest), func(d BankDigest) bool { return !isCovered(d) })
+	}
+	return slices.Clip(rest)
 }
 
 func (b *factBuilder) pcr5(e Event) {

@@ -13,6 +13,7 @@ const (
 	KindAccess    Kind = "access"
 	KindRemediate Kind = "remediate"
 	KindOperator  Kind = "operator"
+	KindRollout   Kind = "rollout"
 )
 
 // The verdicts of a PostureDecision. Only Compliant ever passes.
@@ -48,8 +49,7 @@ const (
 // operator but the policy itself: it failed, and so nothing is allowed.
 const CodePolicy = "policy_error"
 
-// Decision is one of EnrollDecision, RenewDecision, PostureDecision, AccessDecision,
-// RemediateDecision and OperatorDecision.
+// Decision is what was decided of one kind: EnrollDecision, PostureDecision, …
 type Decision interface {
 	// Digests is what the decision rests on.
 	Digests() Meta
@@ -109,19 +109,23 @@ type ControlResult struct {
 	// Since is the first instant of the failure; nil unless Outcome is Fail or
 	// Errored.
 	Since *time.Time `json:"since,omitempty"`
-	// EnforcedAt is when the failure begins to count, its grace having passed.
+	// Advisory: the finding is told and counts for no verdict.
+	Advisory bool `json:"advisory,omitempty"`
+	// EnforcedAt is when the failure begins to count, its grace having passed; nil
+	// where it never does.
 	EnforcedAt  *time.Time          `json:"enforced_at,omitempty"`
 	Frameworks  map[string][]string `json:"frameworks,omitempty"` // shared between decisions: not to be changed
 	Remediation string              `json:"remediation,omitempty"`
+	Reported    bool                `json:"reported,omitempty"` // it rests on the device's own words (EvidenceReported)
 }
 
 // Failing reports whether the control is a finding.
 func (c ControlResult) Failing() bool { return c.Outcome != Pass && c.Outcome != NotApplicable }
 
 // Enforced reports whether the finding counts at the instant now. One without a
-// date counts.
+// date counts, unless it is advisory.
 func (c ControlResult) Enforced(now time.Time) bool {
-	return c.Failing() && (c.EnforcedAt == nil || !now.Before(*c.EnforcedAt))
+	return c.Failing() && !c.Advisory && (c.EnforcedAt == nil || !now.Before(*c.EnforcedAt))
 }
 
 // AccessDecision says whether a device may do what it asked for.

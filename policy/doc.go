@@ -20,6 +20,7 @@
 //	data.troth.access.decision     {allow, code, reason}
 //	data.troth.remediate.decision  {actions: {{kind, control, reason, release}}}
 //	data.troth.operator.decision   {allow, code, reason}
+//	data.troth.rollout.decision    {allow, code, reason}
 //
 // A lifetime may be left out. Each of them is one rule, with at most one default beside it: a second rule
 // elsewhere in a bundle that seems to deny, and does not, cannot be written.

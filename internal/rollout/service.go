@@ -32,6 +32,7 @@ type Releases interface {
 type Config struct {
 	Store    Store
 	Releases Releases
+	Policy   Policy     // nil: every wave may begin
 	Plan     fleet.Plan // for rollouts that are proposed without one
 	Now      func() time.Time
 }
@@ -111,8 +112,11 @@ func (s *Service) Start(ctx context.Context, id, by string, plan fleet.Plan) (fl
 			candidates = append(candidates, d.ID)
 		}
 	}
-	now := s.Now()
 	r.Plan = plan
+	if err := s.gate(ctx, r, by, len(candidates)); err != nil {
+		return r, err
+	}
+	now := s.Now()
 	r, members, err := r.Start(candidates, by, now)
 	if err != nil {
 		return r, err

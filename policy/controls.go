@@ -12,8 +12,8 @@ import (
 )
 
 // ControlMeta is what a control is, from the METADATA annotation of its rule:
-// title and description, and below custom id, severity, grace, remediation and
-// frameworks.
+// title and description, and below custom id, theme, severity, grace, remediation,
+// evidence and frameworks.
 type ControlMeta struct {
 	ID          string              `json:"id"` // lower-case words with hyphens, unique in the bundle
 	Title       string              `json:"title"`
@@ -22,9 +22,19 @@ type ControlMeta struct {
 	Grace       time.Duration       `json:"grace"`                // how long a failure does not count; zero: it counts at once
 	Remediation string              `json:"remediation"`          // none, quarantine, patch
 	Frameworks  map[string][]string `json:"frameworks,omitempty"` // framework to the requirements that it serves
-	File        string              `json:"file"`                 // path in the bundle
-	Line        int                 `json:"line"`
+	Theme       string              `json:"theme,omitempty"`      // for people: what it is listed under
+	// Evidence is what a pass is worth: EvidenceProven, EvidenceReported, or empty
+	// where its author does not say.
+	Evidence string `json:"evidence,omitempty"`
+	File     string `json:"file"` // path in the bundle
+	Line     int    `json:"line"`
 }
+
+// What a control's pass rests on.
+const (
+	EvidenceProven   = "proven"   // verified evidence, or the service's own records
+	EvidenceReported = "reported" // the device's own words: whoever controls the device can have it pass
+)
 
 // Controls are all controls of the bundle, sorted by id. The slice is the
 // caller's own; what it holds is not to be changed.
@@ -42,7 +52,7 @@ func (e *Engine) Control(id string) (ControlMeta, bool) {
 func (m ControlMeta) result(outcome, reason string, now time.Time) ControlResult {
 	c := ControlResult{
 		ID: m.ID, Title: m.Title, Severity: m.Severity, Outcome: outcome, Reason: reason,
-		Frameworks: m.Frameworks, Remediation: m.Remediation,
+		Frameworks: m.Frameworks, Remediation: m.Remediation, Reported: m.Evidence == EvidenceReported,
 	}
 	if c.Failing() {
 		c.Since, c.EnforcedAt = &now, &now
@@ -88,6 +98,8 @@ func (m *ControlMeta) readCustom(custom map[string]any) error {
 	m.ID = r.text("id")
 	m.Severity = r.word("severity", "critical", "high", "medium", "low")
 	m.Remediation = r.word("remediation", RemedyNone, RemedyQuarantine, RemedyPatch)
+	m.Theme = optional(r, "theme")
+	m.Evidence = optional(r, "evidence")
 	grace, frameworks := any("0s"), any(map[string]any{})
 	if v, ok := r.take("grace"); ok {
 		grace = v
@@ -101,6 +113,9 @@ func (m *ControlMeta) readCustom(custom map[string]any) error {
 	if !controlID.MatchString(m.ID) {
 		return fmt.Errorf("id %q is not made of lower-case words with hyphens", m.ID)
 	}
+	if m.Evidence != "" && m.Evidence != EvidenceProven && m.Evidence != EvidenceReported {
+		return fmt.Errorf("control %s: evidence is %s or %s, not %q", m.ID, EvidenceProven, EvidenceReported, m.Evidence)
+	}
 	text, _ := grace.(string)
 	var err error
 	if m.Grace, err = time.ParseDuration(text); err != nil || m.Grace < 0 {
@@ -110,6 +125,14 @@ func (m *ControlMeta) readCustom(custom map[string]any) error {
 		return fmt.Errorf("control %s: %w", m.ID, err)
 	}
 	return nil
+}
+
+// optional is the text at name, empty where there is none.
+func optional(r *reader, name string) string {
+	if _, ok := r.from[name]; !ok {
+		return ""
+	}
+	return r.text(name)
 }
 
 func readFrameworks(v any) (map[string][]string, error) {

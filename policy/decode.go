@@ -82,6 +82,14 @@ func (r *reader) instant(key string) *time.Time {
 	return inUTC(&t)
 }
 
+// flag takes a boolean that may be missing (false).
+func (r *reader) flag(key string) bool {
+	if _, ok := r.from[key]; !ok {
+		return false
+	}
+	return take[bool](r, key)
+}
+
 // seconds takes a duration in whole seconds, more than zero, that may be missing
 // (zero).
 func (r *reader) seconds(key string) int64 {

@@ -85,18 +85,19 @@ func (e *Engine) result(o object, now time.Time) (ControlResult, error) {
 	}
 	outcome := r.word("outcome", Pass, Fail, Errored, NotApplicable)
 	reason := r.text("reason")
+	advisory := r.flag("advisory")
 	since, enforced := r.instant("since"), r.instant("enforced_at")
 	if err := r.done(); err != nil {
 		return ControlResult{ID: id}, err
 	}
 	c := e.controls[i].result(outcome, reason, now)
-	if c.Failing() != (since != nil) || c.Failing() != (enforced != nil) {
+	if c.Failing() != (since != nil) || (c.Failing() && !advisory) != (enforced != nil) || advisory && !c.Failing() {
 		return c, fmt.Errorf("%w: control %s: %s goes ill with its times", ErrInconsistent, id, outcome)
 	}
-	if c.Failing() && (since.After(now) || enforced.Before(*since)) {
+	if c.Failing() && (since.After(now) || enforced != nil && enforced.Before(*since)) {
 		return c, fmt.Errorf("%w: control %s: its times are out of order", ErrInconsistent, id)
 	}
-	c.Since, c.EnforcedAt = since, enforced
+	c.Since, c.EnforcedAt, c.Advisory = since, enforced, advisory
 	return c, nil
 }
 
@@ -109,7 +110,7 @@ func consistent(verdict string, controls []ControlResult, now time.Time) error {
 		return fmt.Errorf("%w: compliant with no control", ErrInconsistent)
 	}
 	for _, c := range controls {
-		if c.Outcome == Errored || c.Enforced(now) {
+		if c.Outcome == Errored && !c.Advisory || c.Enforced(now) {
 			return fmt.Errorf("%w: compliant although %s has the outcome %s", ErrInconsistent, c.ID, c.Outcome)
 		}
 	}

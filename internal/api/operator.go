@@ -55,6 +55,8 @@ type Control struct {
 	Reason     string     `json:"reason"`
 	Since      *time.Time `json:"since,omitempty"`
 	EnforcedAt *time.Time `json:"enforced_at,omitempty"`
+	Reported   bool       `json:"reported,omitempty" doc:"it rests on the device's own words"`
+	Advisory   bool       `json:"advisory,omitempty" doc:"the finding is told and counts for no verdict"`
 }
 
 // DeviceList is a page of devices.

@@ -216,6 +216,9 @@ func drawDevice(p *page, d api.Device) {
 			since = ago(*c.Since, p.now)
 		}
 		reason := c.Reason
+		if c.Advisory {
+			reason += " (advisory)"
+		}
 		if c.EnforcedAt != nil && c.EnforcedAt.After(p.now) {
 			reason = fmt.Sprintf("%s; counts %s", reason, ago(*c.EnforcedAt, p.now))
 		}

@@ -38,7 +38,9 @@ type Control struct {
 	Reason      string              `json:"reason"`
 	Since       *time.Time          `json:"since,omitempty"`       // failing since
 	EnforcedAt  *time.Time          `json:"enforced_at,omitempty"` // a failure counts from here on
+	Advisory    bool                `json:"advisory,omitempty"`    // the finding is told and counts for no verdict
 	Remediation string              `json:"remediation,omitempty"`
+	Reported    bool                `json:"reported,omitempty"` // it rests on the device's own words
 	Frameworks  map[string][]string `json:"frameworks,omitempty"`
 }
 
@@ -47,7 +49,7 @@ func (c Control) Failing() bool { return c.Outcome != Pass && c.Outcome != NotAp
 
 // Enforced reports whether the finding counts at the instant now.
 func (c Control) Enforced(now time.Time) bool {
-	return c.Failing() && (c.EnforcedAt == nil || !now.Before(*c.EnforcedAt))
+	return c.Failing() && !c.Advisory && (c.EnforcedAt == nil || !now.Before(*c.EnforcedAt))
 }
 
 // Posture is the latest appraised state of a device.

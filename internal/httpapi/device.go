@@ -81,7 +81,7 @@ func (e *edge) checkIn(ctx context.Context, c caller, in *struct{ Body api.Check
 	}
 	out.Certificate = string(enroll.WishOf(a.Device, c.shown))
 	for _, control := range a.Posture.Controls {
-		if control.Failing() {
+		if control.Failing() && !control.Advisory {
 			out.Findings = append(out.Findings, api.Finding{Control: control.ID, Reason: control.Reason})
 		}
 	}

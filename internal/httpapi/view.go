@@ -39,7 +39,7 @@ func detailView(detail device.Detail, now time.Time) api.Device {
 	for _, c := range p.Controls {
 		v.Posture.Controls = append(v.Posture.Controls, api.Control{
 			ID: c.ID, Title: c.Title, Severity: string(c.Severity), Outcome: string(c.Outcome), Reason: c.Reason,
-			Since: c.Since, EnforcedAt: c.EnforcedAt,
+			Since: c.Since, EnforcedAt: c.EnforcedAt, Advisory: c.Advisory, Reported: c.Reported,
 		})
 	}
 	if d := detail.Decision; d != nil {

@@ -67,7 +67,7 @@ func controls(results []policy.ControlResult) []fleet.Control {
 	for i, c := range results {
 		out[i] = fleet.Control{
 			ID: c.ID, Title: c.Title, Severity: fleet.Severity(c.Severity), Outcome: fleet.Outcome(c.Outcome),
-			Reason: c.Reason, Since: c.Since, EnforcedAt: c.EnforcedAt, Remediation: c.Remediation, Frameworks: c.Frameworks,
+			Reason: c.Reason, Since: c.Since, EnforcedAt: c.EnforcedAt, Advisory: c.Advisory, Reported: c.Reported, Remediation: c.Remediation, Frameworks: c.Frameworks,
 		}
 	}
 	return out

@@ -52,10 +52,12 @@ type Summary struct {
 	ID            string              `json:"id"`
 	Title         string              `json:"title"`
 	Severity      string              `json:"severity"`
+	Reported      bool                `json:"reported,omitempty"` // it rests on the devices' own words
 	Frameworks    map[string][]string `json:"frameworks,omitempty"`
 	Pass          int                 `json:"pass"`
 	Fail          int                 `json:"fail"`
 	InGrace       int                 `json:"in_grace"` // failing, not enforced yet
+	Advisory      int                 `json:"advisory"` // failing or not decided, and counting for no verdict
 	Error         int                 `json:"error"`
 	NotApplicable int                 `json:"not_applicable"`
 	Unknown       int                 `json:"unknown"` // stale devices
@@ -63,8 +65,10 @@ type Summary struct {
 
 // Outcomes of a line that no policy says: they are facts of the report.
 const (
-	unknown = "unknown"
-	inGrace = "fail_in_grace"
+	unknown   = "unknown"
+	inGrace   = "fail_in_grace"
+	advised   = "fail_advisory"
+	unadvised = "error_advisory" // an advisory control that could not be decided
 )
 
 // Line is one control on one device.
@@ -75,7 +79,7 @@ type Line struct {
 	Lifecycle string     `json:"lifecycle"`
 	Verdict   string     `json:"verdict"`
 	Control   string     `json:"control"`
-	Outcome   string     `json:"outcome"` // pass, fail, fail_in_grace, error, not_applicable, unknown
+	Outcome   string     `json:"outcome"` // pass, fail, fail_in_grace, fail_advisory, error, error_advisory, not_applicable, unknown
 	Reason    string     `json:"reason"`
 	Since     *time.Time `json:"since,omitempty"`
 	Evaluated time.Time  `json:"evaluated"`
@@ -159,7 +163,7 @@ func (r *Compliance) add(d fleet.Device, p fleet.Posture, summaries map[string]*
 	for _, c := range p.Controls {
 		s, ok := summaries[c.ID]
 		if !ok {
-			s = &Summary{ID: c.ID, Title: c.Title, Severity: string(c.Severity), Frameworks: c.Frameworks}
+			s = &Summary{ID: c.ID, Title: c.Title, Severity: string(c.Severity), Reported: c.Reported, Frameworks: c.Frameworks}
 			summaries[c.ID] = s
 		}
 		outcome := outcomeOf(c, verdict, r.GeneratedAt)
@@ -182,6 +186,10 @@ func outcomeOf(c fleet.Control, verdict fleet.Verdict, now time.Time) string {
 	switch {
 	case verdict == fleet.Unknown:
 		return unknown
+	case c.Advisory && c.Outcome == fleet.Fail:
+		return advised
+	case c.Advisory && c.Failing():
+		return unadvised
 	case c.Outcome == fleet.Fail && !c.Enforced(now):
 		return inGrace
 	default:
@@ -197,6 +205,8 @@ func (s *Summary) count(outcome string) {
 		s.Fail++
 	case inGrace:
 		s.InGrace++
+	case advised, unadvised:
+		s.Advisory++
 	case string(fleet.NotApplicable):
 		s.NotApplicable++
 	case unknown:

@@ -144,7 +144,7 @@ func (st state) affirm(v ear.Vector) {
 		v[ear.Hardware] = ear.GenuineHardware
 	}
 	for _, c := range st.posture.Controls {
-		if c.Outcome != fleet.Pass {
+		if c.Outcome != fleet.Pass || c.Reported { // its own words affirm nothing
 			continue
 		}
 		switch {
@@ -165,7 +165,7 @@ func (st state) details(now time.Time) Details {
 	d.AppraisedAt, d.FreshUntil, d.Firmware = p.At.Unix(), max(0, st.device.FreshUntil.Unix()), st.device.FirmwareVersion
 	d.Decision, d.Evidence, d.Policy, d.Input = p.Decision, p.Evidence, st.decision.Policy, st.decision.Input
 	for _, c := range p.Controls {
-		if c.Failing() {
+		if c.Failing() && !c.Advisory {
 			d.Failing = append(d.Failing, Failing{ID: c.ID, Outcome: string(c.Outcome), Severity: string(c.Severity), Enforced: c.Enforced(now)})
 		}
 	}

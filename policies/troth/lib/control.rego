@@ -16,16 +16,24 @@ not_applicable(reason) := {"outcome": "not_applicable", "reason": reason}
 # description: >-
 #   A control's answer: its id, what it found, and for a failure since when it
 #   has failed and from when on that counts. A failure that was there before
-#   keeps its beginning; only a failure, and not an error, has grace.
+#   keeps its beginning; only a failure, and not an error, has grace. A control
+#   that config.controls.mode calls advisory is told of, and never counts.
 control(meta, finding) := {
 	"id": meta.custom.id,
 	"outcome": finding.outcome,
 	"reason": finding.reason,
 } if {
 	finding.outcome in {"pass", "not_applicable"}
-}
-
-control(meta, finding) := {
+} else := {
+	"id": meta.custom.id,
+	"outcome": finding.outcome,
+	"reason": finding.reason,
+	"since": time.format(failing_since(meta.custom.id)),
+	"advisory": true,
+} if {
+	finding.outcome in {"fail", "error"}
+	data.config.controls.mode[meta.custom.id] == "advisory"
+} else := {
 	"id": meta.custom.id,
 	"outcome": finding.outcome,
 	"reason": finding.reason,

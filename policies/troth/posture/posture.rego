@@ -18,21 +18,23 @@ decision := {"verdict": verdict, "controls": controls}
 # description: >-
 #   A device is noncompliant if a control fails whose grace has passed;
 #   undecided (error) if one could not be decided; compliant if at least one
-#   passed, and all others passed, do not apply, or fail within their grace.
+#   passed, and all others passed, do not apply, fail within their grace, or are
+#   advisory.
 default verdict := "error"
 
 verdict := "noncompliant" if {
-	some control in controls
+	some control in counting
 	control.outcome == "fail"
 	lib.enforced(control)
 } else := "compliant" if {
 	lib.now
-	some passed in controls
-	passed.outcome == "pass"
-	every control in controls {
-		control.outcome in {"pass", "not_applicable", "fail"}
-	}
+	"pass" in outcomes
+	count(outcomes - {"pass", "not_applicable", "fail"}) == 0
 }
+
+counting := {control | some control in controls; not control.advisory}
+
+outcomes := {control.outcome | some control in counting}
 
 # METADATA
 # description: >-

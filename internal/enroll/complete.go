@@ -43,11 +43,39 @@ type Credential struct {
 // Complete verifies a proof and enrols the device. The challenge is burnt
 // whatever the outcome: a wrong guess costs a new one.
 func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential, error) {
-	now := s.Now()
-	e, err := s.take(ctx, id)
+	e, err := s.Store.Enrollment(ctx, id)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return Credential{}, errAnswered
+	}
 	if err != nil {
 		return Credential{}, err
 	}
+	c, err := s.complete(ctx, e, p, s.Now())
+	if err != nil {
+		if err := s.burn(ctx, id); err != nil {
+			return Credential{}, err
+		}
+	}
+	return c, err
+}
+
+var errAnswered = fleet.Errorf(fleet.Refused, "challenge_unknown", "the challenge was answered already, has expired or never was: begin again")
+
+// burn forgets a challenge that was answered in vain, even where the caller is
+// gone. An answer that got as far as an intent has burnt it already.
+func (s *Service) burn(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), burnTime)
+	defer cancel()
+	if _, err := s.Store.TakeEnrollment(ctx, id); err != nil && !fleet.IsKind(err, fleet.NotFound) {
+		return err
+	}
+	return nil
+}
+
+// burnTime bounds the attempt to forget a challenge; it expires soon in any case.
+const burnTime = 5 * time.Second
+
+func (s *Service) complete(ctx context.Context, e fleet.Enrollment, p Proof, now time.Time) (Credential, error) {
 	tlsKey, err := s.verifyKeys(e, p, now)
 	if err != nil {
 		return Credential{}, err
@@ -94,7 +122,7 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 	if err != nil {
 		return Credential{}, err
 	}
-	return s.issue(ctx, order{device: device, request: request, rotateKey: rotate}, fleet.Change{
+	return s.issue(ctx, order{device: device, request: request, rotateKey: rotate, answers: e.ID}, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
 		Progress:  appraised.Progress,
@@ -110,15 +138,6 @@ func (s *Service) Complete(ctx context.Context, id string, p Proof) (Credential,
 func (s *Service) mustRotate(ctx context.Context, d fleet.Device) (bool, error) {
 	certificates, err := s.Store.Certificates(ctx, d.ID)
 	return fleet.MustRotate(certificates, keyHash(d.TLSPublic)), err
-}
-
-// take burns a challenge.
-func (s *Service) take(ctx context.Context, id string) (fleet.Enrollment, error) {
-	e, err := s.Store.TakeEnrollment(ctx, id)
-	if fleet.IsKind(err, fleet.NotFound) {
-		return e, fleet.Errorf(fleet.Refused, "challenge_unknown", "the challenge was answered already, has expired or never was: begin again")
-	}
-	return e, err
 }
 
 // verifyKeys proves that the activation reached the TPM of the endorsement key

@@ -14,8 +14,9 @@ import (
 type order struct {
 	device    fleet.Device
 	request   ca.Request
-	rotateKey bool // the key is to be replaced all the same
-	succeeds  bool // the device's other certificates end when this one is first used
+	rotateKey bool   // the key is to be replaced all the same
+	succeeds  bool   // the device's other certificates end when this one is first used
+	answers   string // id of the challenge that is burnt with the intent; empty: none
 }
 
 // issue has the CA sign for a device and records both at once with whatever
@@ -33,7 +34,11 @@ func (s *Service) issue(ctx context.Context, o order, change fleet.Change, now t
 		ID: fleet.NewID(), Device: d.ID, State: fleet.CertificateIntended, Key: keyHash(d.TLSPublic), CreatedAt: now,
 		RotateKey: o.rotateKey, Succeeds: o.succeeds,
 	}
-	if err := s.Store.Apply(ctx, fleet.Change{Certificates: []fleet.Certificate{intent}}); err != nil {
+	err = s.Store.Apply(ctx, fleet.Change{Answers: o.answers, Certificates: []fleet.Certificate{intent}})
+	switch {
+	case o.answers != "" && fleet.IsKind(err, fleet.Conflict):
+		return Credential{}, errAnswered // somebody was faster
+	case err != nil:
 		return Credential{}, err
 	}
 	cert, err := s.Issuer.Issue(ctx, o.request)

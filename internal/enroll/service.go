@@ -6,8 +6,9 @@
 // leaves either nothing or a recorded intent without a certificate:
 //
 //	Begin:    EK, AK checked → challenge stored
-//	Complete: challenge burnt → activation, certification, CSR, quote, policy →
-//	          intent recorded → CA signs → device and certificate recorded at once
+//	Complete: activation, certification, CSR, quote, policy → challenge burnt and
+//	          intent recorded at once → CA signs → device and certificate recorded
+//	          at once; what does not get so far burns the challenge too
 package enroll
 
 import (
@@ -29,7 +30,9 @@ type Store interface {
 	Manufacturers(ctx context.Context) ([]fleet.Manufacturer, error)
 	// SaveEnrollment keeps a challenge until it is taken or expires.
 	SaveEnrollment(ctx context.Context, e fleet.Enrollment) error
-	// TakeEnrollment returns a challenge and forgets it: it is answered once.
+	// Enrollment is a challenge; a fleet.Change that answers it forgets it, once.
+	Enrollment(ctx context.Context, id string) (fleet.Enrollment, error)
+	// TakeEnrollment returns a challenge and forgets it.
 	TakeEnrollment(ctx context.Context, id string) (fleet.Enrollment, error)
 	Blob(ctx context.Context, digest string) ([]byte, error)
 	Alerts(ctx context.Context, f fleet.AlertFilter) ([]fleet.Alert, error)

@@ -26,9 +26,18 @@ const asAgent = "TROTH_TEST_AS_AGENT"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asAgent) != "" {
+		if at := os.Getenv(atTime); at != "" && os.Args[1] == "tuf" {
+			os.Exit(tufAt(os.Args[2:], at, os.Stdout, os.Stderr))
+		}
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if builtDir != "" {
+		if err := os.RemoveAll(builtDir); err != nil {
+			status = 1
+		}
+	}
+	os.Exit(status)
 }
 
 const (

@@ -58,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "slots":
 		return slots(args, stdout, stderr)
 	case "tuf":
-		return client.Conformance(args, stdout, stderr)
+		return client.Conformance(args, stdout, stderr, time.Now)
 	case "version", "--version":
 		fmt.Fprintln(stdout, "troth-agent", version.String())
 		return done

@@ -150,7 +150,7 @@ func TestConformanceCommandLine(t *testing.T) {
 	run := func(want int, args ...string) {
 		t.Helper()
 		var stderr bytes.Buffer
-		if got := client.Conformance(args, io.Discard, &stderr); got != want {
+		if got := client.Conformance(args, io.Discard, &stderr, time.Now); got != want {
 			t.Errorf("%v: exit %d, want %d: %s", args, got, want, &stderr)
 		}
 	}

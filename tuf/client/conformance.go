@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
@@ -22,15 +23,15 @@ import (
 //
 // It returns the exit status: 0 if all of it was done, else 1. A download is
 // stored in X under its target name, URL-escaped to one file name.
-func Conformance(args []string, stdout, stderr io.Writer) int {
-	if err := conformance(args, stdout, stderr); err != nil {
+func Conformance(args []string, stdout, stderr io.Writer, now func() time.Time) int {
+	if err := conformance(args, stdout, stderr, now); err != nil {
 		fmt.Fprintf(stderr, "tuf: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func conformance(args []string, stdout, stderr io.Writer) error {
+func conformance(args []string, stdout, stderr io.Writer, now func() time.Time) error {
 	flags := flag.NewFlagSet("tuf", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	dir := flags.String("metadata-dir", "", "`directory` of trusted metadata")
@@ -54,7 +55,7 @@ func conformance(args []string, stdout, stderr io.Writer) error {
 	if verb != "refresh" && verb != "download" {
 		return fmt.Errorf("unknown command %q", verb)
 	}
-	c, err := New(Config{Dir: *dir, MetadataURL: *metadataURL, TargetsURL: *targetURL})
+	c, err := New(Config{Dir: *dir, MetadataURL: *metadataURL, TargetsURL: *targetURL, Now: now})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"troth/tuf/client"
@@ -243,4 +244,42 @@ func TestAttack_T1_DelegatedMetadataSkipsExpiryOrLength(t *testing.T) {
 			t.Errorf("lookup: %v", err)
 		}
 	})
+}
+
+// Two roles delegate to a third and name other keys for it. What one of them vouches
+// for is not believed on the other's behalf, also where it was read a moment ago.
+func TestAttack_T1_RoleReadForAnotherDelegator(t *testing.T) {
+	h := newHostile(t)
+	expires := start.Add(time.Hour)
+	h.delegate("a", expires)
+	h.delegate("b", expires)
+	h.targets.Signed.Delegations.Roles[0].Paths = []string{"a/*"}
+	h.targets.Signed.Delegations.Roles[1].Paths = []string{"b/*"}
+	third := metadata.Targets(expires)
+	h.delegated["third"] = third
+	for _, by := range []string{"b", "a"} { // a's key signs
+		signer, key := newSigner(t)
+		id, err := key.ID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.delegated[by].Signed.Delegations = &metadata.Delegations{
+			Keys:  map[string]*metadata.Key{id: key},
+			Roles: []metadata.DelegatedRole{{Name: "third", KeyIDs: []string{id}, Threshold: 1, Paths: []string{by + "/*"}}},
+		}
+		h.signers["delegated third"] = []signature.Signer{signer}
+	}
+	h.addTargetTo(third, "a/fw", []byte("a"))
+	h.addTargetTo(third, "b/fw", []byte("b"))
+	h.bump()
+	d := h.newDevice()
+	d.mustRefresh(t)
+	for range 2 {
+		if _, err := d.Lookup(t.Context(), "a/fw"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Lookup(t.Context(), "b/fw"); client.Code(err) != client.CodeSignature {
+			t.Errorf("b's name by a's key: %v", err)
+		}
+	}
 }

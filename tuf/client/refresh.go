@@ -204,9 +204,18 @@ func (c *Client) updateSnapshot(ctx context.Context, trusted *trustedmetadata.Tr
 	return c.persist(metadata.SNAPSHOT, data)
 }
 
-// updateTargets loads targets or a delegated role, kept or fetched.
+// updateTargets loads targets or a delegated role, kept or fetched. Two roles may
+// delegate to a third and name other keys: what one of them vouched for is verified
+// again for the other.
 func (c *Client) updateTargets(ctx context.Context, trusted *trustedmetadata.TrustedMetadata, role, delegator string) (*metadata.Metadata[metadata.TargetsType], error) {
 	if loaded := trusted.Targets[role]; loaded != nil {
+		if delegator == metadata.ROOT {
+			return loaded, nil
+		}
+		err := guarded(func() error { return trusted.Targets[delegator].VerifyDelegate(role, loaded) })
+		if err != nil {
+			return nil, classify(role, err)
+		}
 		return loaded, nil
 	}
 	update := func(data []byte) error {

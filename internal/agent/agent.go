@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"troth/attest/tpm"
+	"troth/internal/agent/hostfacts"
 	"troth/internal/agent/install"
 	"troth/internal/agent/slot"
 	"troth/internal/api"
@@ -32,17 +33,18 @@ type Config struct {
 	StateDir      string // the agent's own; keys as TPM blobs, credential, progress
 	TPM           string // tpm.Open
 	Model         string
-	Name          string        // what the device calls itself; may be empty
-	EventLog      string        // path of the firmware's event log; empty: none
-	IMA           string        // path of the IMA list; empty: none
-	UserspaceLog  string        // path of systemd's log of its own measurements; empty: none
-	SlotDir       string        // firmware slots; empty: as Installer says
-	TUFRoot       string        // first trusted TUF root, a file
-	ResultFile    string        // where the attestation result goes, relative to StateDir; empty: nowhere
-	Version       string        // of the agent
-	IDevIDChain   string        // the manufacturer's certificates for an IDevID or IAK, a file; empty: the TPM has them
-	IDevIDHandle  uint32        // where that key is persistent; 0: where the TCG says
-	ConfirmWithin time.Duration // for a new slot to be proven, or it is given up
+	Name          string          // what the device calls itself; may be empty
+	EventLog      string          // path of the firmware's event log; empty: none
+	IMA           string          // path of the IMA list; empty: none
+	UserspaceLog  string          // path of systemd's log of its own measurements; empty: none
+	SlotDir       string          // firmware slots; empty: as Installer says
+	TUFRoot       string          // first trusted TUF root, a file
+	ResultFile    string          // where the attestation result goes, relative to StateDir; empty: nowhere
+	Version       string          // of the agent
+	IDevIDChain   string          // the manufacturer's certificates for an IDevID or IAK, a file; empty: the TPM has them
+	IDevIDHandle  uint32          // where that key is persistent; 0: where the TCG says
+	Host          *hostfacts.Host // what it reads of its own system; nil: it reports nothing of it
+	ConfirmWithin time.Duration   // for a new slot to be proven, or it is given up
 
 	// Installer puts releases on the device where SlotDir is empty. nil: the agent
 	// installs nothing.
@@ -119,6 +121,9 @@ func open(ctx context.Context, c Config) (*Agent, error) {
 const (
 	firstRetry = time.Second
 	lastRetry  = 2 * time.Minute
+	// mostAsked bounds what a service that is overwhelmed may ask for: a mistake in
+	// it, or something between that answers in its place, must not silence a fleet.
+	mostAsked = 10 * time.Minute
 )
 
 // loop enrols where needed, then checks in, again and again. What fails is
@@ -133,9 +138,10 @@ func (a *Agent) loop(ctx context.Context) error {
 		case err == nil:
 			retry = firstRetry
 		case ctx.Err() == nil: // otherwise the agent was told to stop
-			a.Log.Warn("check-in did not succeed", "error", err, "retry_in", retry.String())
+			next = pause(retry, err)
+			a.Log.Warn("check-in did not succeed", "error", err, "retry_in", next.String())
 			a.mendKeys(ctx, err)
-			next, retry = retry, min(2*retry, lastRetry)
+			retry = min(2*retry, lastRetry)
 			if err := a.expireTrial("the service did not accept the new slot in time: " + err.Error()); err != nil {
 				return err
 			}
@@ -143,6 +149,14 @@ func (a *Agent) loop(ctx context.Context) error {
 		sleep(ctx, jitter(next))
 	}
 	return nil
+}
+
+// pause is how long to wait after err: as long as the service asks for, where it
+// does, and at least as long as after any other failure. What jitter may take off is
+// added here.
+func pause(retry time.Duration, err error) time.Duration {
+	asked := min(api.RetryAfterOf(err), mostAsked)
+	return max(retry, asked+asked/18)
 }
 
 // turn is one pass: it returns how long to wait for the next.

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // maxAnswer bounds what the client reads of one answer, in bytes.
@@ -96,7 +98,29 @@ func problemOf(resp *http.Response) error {
 		p = &Problem{Code: "http_status", Detail: "the server answered " + resp.Status}
 	}
 	p.Status = resp.StatusCode
+	p.RetryAfter = retryAfter(resp.Header)
 	return p
+}
+
+// maxRetryAfter bounds what is understood of a Retry-After.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter reads Retry-After, in seconds or as a date, which is measured from the
+// server's own Date: the clock here may be wrong.
+func retryAfter(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	}
+	until, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(until.Sub(now), 0), maxRetryAfter)
 }
 
 func drain(body io.ReadCloser) {
@@ -114,6 +138,16 @@ func Path(pattern string, values ...string) string {
 		pattern = pattern[:open] + url.PathEscape(v) + pattern[end+1:]
 	}
 	return pattern
+}
+
+// RetryAfterOf is how long the server that answered with err asks to be left alone;
+// zero if it does not, or err is no Problem.
+func RetryAfterOf(err error) time.Duration {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.RetryAfter
+	}
+	return 0
 }
 
 // CodeOf is the problem code of err; empty if err is no Problem.

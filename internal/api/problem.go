@@ -1,6 +1,9 @@
 package api
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // ProblemType is the media type of a Problem (RFC 9457).
 const ProblemType = "application/problem+json"
@@ -14,6 +17,10 @@ type Problem struct {
 	Detail    string   `json:"detail"` // a sentence that a person can act on
 	RequestID string   `json:"request_id,omitempty"`
 	Errors    []string `json:"errors,omitempty"` // one per invalid field
+
+	// RetryAfter is how long the server asks to be left alone (RFC 9110, section
+	// 10.2.3); zero where it does not say.
+	RetryAfter time.Duration `json:"-"`
 }
 
 func (p *Problem) Error() string {

@@ -20,14 +20,14 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest policy policy/archive policies tuf tuf/client tuf/delta tuf/kms ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest osv policy policy/archive policies tuf tuf/client tuf/delta tuf/kms ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
 const testSupport = "attest/attesttest ca/catest"
 
 // services hold one use case each. None knows another, the store, or HTTP.
-const services = "internal/access internal/alert internal/audit internal/authority internal/device internal/enroll internal/firmware internal/operator internal/posture internal/report internal/result internal/rollout"
+const services = "internal/access internal/alert internal/audit internal/authority internal/bundle internal/device internal/enroll internal/firmware internal/operator internal/posture internal/preview internal/report internal/result internal/rollout internal/vuln"
 
 // ground is what services stand on besides the capabilities.
 const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile"
@@ -50,6 +50,7 @@ var allowed = map[string]string{
 	"attest/reference":   "attest attest/eventlog attest/ima",
 	"attest/tpm":         "attest/ek/template",
 	"attest/attesttest":  "attest attest/ek/template attest/tpm",
+	"osv":                "",
 	"policy":             "",
 	"policy/archive":     "policy", // what it unpacks is what policy takes, within its limits
 	"policies":           "",
@@ -70,21 +71,24 @@ var allowed = map[string]string{
 	"internal/audit":     ground + " " + capabilities,
 	"internal/authority": ground + " " + capabilities,
 	"internal/device":    ground + " " + capabilities,
+	"internal/bundle":    ground + " " + capabilities,
 	"internal/crl":       "attest/ek internal/atomicfile",
 	"internal/enroll":    ground + " " + capabilities,
 	"internal/firmware":  ground + " " + capabilities,
 	"internal/operator":  ground + " " + capabilities,
 	"internal/posture":   ground + " " + capabilities,
+	"internal/preview":   ground + " " + capabilities,
 	"internal/report":    ground + " " + capabilities,
 	"internal/result":    ground + " " + capabilities,
 	"internal/rollout":   ground + " " + capabilities,
+	"internal/vuln":      ground + " " + capabilities,
 	"internal/store":     "internal/fleet",
 	"internal/api":       "internal/fleet",
 	"internal/httpapi":   "internal/api internal/fleet internal/evidence internal/version " + services,
 	"internal/web":       "internal/fleet " + services,
 	"internal/agent":     "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
-	"internal/cli":       "internal/atomicfile ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
+	"internal/cli":       "internal/atomicfile ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm osv policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
 	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",
@@ -102,7 +106,7 @@ var allowed = map[string]string{
 }
 
 // pure packages turn bytes into answers: no file, network, process or database.
-const pure = "attest attest/ear attest/ek attest/idevid attest/eventlog attest/ima attest/reference policy policy/archive policies ca internal/fleet"
+const pure = "attest attest/ear attest/ek attest/idevid attest/eventlog attest/ima attest/reference osv policy policy/archive policies ca internal/fleet"
 
 // reaching are the packages through which a pure package would reach outside.
 const reaching = "os os/exec net net/http database/sql syscall"

@@ -39,6 +39,8 @@ type Engine struct {
 	queries  map[Kind]rego.PreparedEvalQuery
 	controls []ControlMeta
 	byID     map[string]int // into controls
+	compiler *ast.Compiler
+	data     map[string]any // of the bundle's files; not to be changed
 }
 
 // New compiles a bundle and runs nothing of it. It refuses, with ErrBundle, one
@@ -64,7 +66,7 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	e := &Engine{digest: b.digest, deadline: o.Deadline, queries: map[Kind]rego.PreparedEvalQuery{}, byID: map[string]int{}}
+	e := &Engine{digest: b.digest, deadline: o.Deadline, queries: map[Kind]rego.PreparedEvalQuery{}, byID: map[string]int{}, compiler: compiler, data: b.data}
 	if e.controls, err = controlsOf(compiler); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}

@@ -34,7 +34,7 @@ func library(t testing.TB, changed map[string]string) fs.FS {
 	return files
 }
 
-// tiny is a bundle of six short modules, some of them replaced.
+// tiny is a bundle of short modules, one for each kind of decision, some of them replaced.
 func tiny(changed map[string]string) fs.FS {
 	allow := "decision := {\"allow\": true, \"code\": \"\", \"reason\": \"Yes.\"}\n"
 	modules := map[string]string{
@@ -42,6 +42,8 @@ func tiny(changed map[string]string) fs.FS {
 		"renew":     "package troth.renew\ndecision := {\"allow\": true, \"code\": \"\", \"reason\": \"Yes.\", \"rotate_key\": false}\n",
 		"access":    "package troth.access\n" + allow,
 		"operator":  "package troth.operator\n" + allow,
+		"publish":   "package troth.publish\ndecision := {\"allow\": true, \"code\": \"\", \"reason\": \"Yes.\", \"requirements\": []}\n",
+		"rollout":   "package troth.rollout\n" + allow,
 		"remediate": "package troth.remediate\ndecision := {\"actions\": []}\n",
 		"posture": `package troth.posture
 decision := {"verdict": "compliant", "controls": controls}

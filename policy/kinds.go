@@ -19,6 +19,8 @@ func specs() []spec {
 		{KindAccess, AccessInput{}, AccessDecision{}, by((*Engine).access)},
 		{KindRemediate, RemediateInput{}, RemediateDecision{}, by((*Engine).remediate)},
 		{KindOperator, OperatorInput{}, OperatorDecision{}, by((*Engine).operator)},
+		{KindPublish, PublishInput{}, PublishDecision{}, by((*Engine).publish)},
+		{KindRollout, RolloutInput{}, RolloutDecision{}, by((*Engine).rollout)},
 	}
 }
 

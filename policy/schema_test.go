@@ -43,7 +43,7 @@ func TestSchemas(t *testing.T) {
 
 // Every field of a document is in its schema, and nothing else is allowed.
 func TestSchemasHoldEveryField(t *testing.T) {
-	for _, in := range []policy.Input{newcomer(), renewer(), healthy(), visitor(), policy.RemediateInput{Now: now}, policy.OperatorInput{Now: now}} {
+	for _, in := range []policy.Input{newcomer(), renewer(), healthy(), visitor(), policy.RemediateInput{Now: now}, policy.OperatorInput{Now: now}, policy.RolloutInput{Now: now}} {
 		document, err := policy.Document(in)
 		if err != nil {
 			t.Fatal(err)

@@ -133,7 +133,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		RequireRegistration: c.Enrollment.RequireRegistration, CertificateLife: time.Duration(c.Certificates.Lifetime), MaxCertificateLife: time.Duration(c.Certificates.MaxLifetime),
 		ChallengeLife: challengeLife, Now: time.Now,
 	})
-	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Plan: fleet.DefaultPlan(), Now: time.Now})
+	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Policy: engine, Plan: fleet.DefaultPlan(), Now: time.Now})
 	eventLogs, err := eventlog.NewCache(eventLogMemory)
 	if err != nil {
 		return err

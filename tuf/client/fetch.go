@@ -18,9 +18,10 @@ type location struct{ raw, escaped string }
 
 // answer is the part of a file from offset on.
 type answer struct {
-	body   io.ReadCloser
-	offset int64
-	total  int64 // size of the whole file, -1 if not told
+	body    io.ReadCloser
+	offset  int64
+	total   int64 // size of the whole file, -1 if not told
+	ignored bool  // the range that was asked for
 }
 
 func defaultHTTP() *http.Client {
@@ -101,7 +102,7 @@ func readAnswer(resp *http.Response, want part) (*answer, error) {
 	}
 	switch resp.StatusCode {
 	case http.StatusOK:
-		return &answer{body: resp.Body, total: resp.ContentLength}, nil
+		return &answer{body: resp.Body, total: resp.ContentLength, ignored: want != part{}}, nil
 	case http.StatusPartialContent:
 		got, total, err := parseContentRange(resp.Header.Get("Content-Range"))
 		if err != nil || !want.met(got) {

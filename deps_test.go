@@ -20,7 +20,7 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest osv policy policy/archive policies tuf tuf/client tuf/delta tuf/kms ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest osv policy policy/archive policies tuf tuf/client tuf/delta tuf/kms tuf/provenance tuf/sbom ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
@@ -57,7 +57,9 @@ var allowed = map[string]string{
 	"tuf":                "tuf/delta", // what devices need of a new image, made as it is published
 	"tuf/delta":          "",
 	"tuf/client":         "tuf tuf/delta", // one Target, read in one way by those who publish and those who install
-	"tuf/kms":            "tuf",           // key services, and so Vault, apart from what the agent links
+	"tuf/provenance":     "",              // sigstore, and all that it links, apart from what the agent links
+	"tuf/sbom":           "",
+	"tuf/kms":            "tuf", // key services, and so Vault, apart from what the agent links
 	"ca":                 "",
 	"ca/local":           "ca",
 	"ca/vault":           "ca",
@@ -87,12 +89,12 @@ var allowed = map[string]string{
 	"internal/httpapi":   "internal/api internal/fleet internal/evidence internal/version " + services,
 	"internal/web":       "internal/fleet " + services,
 	"internal/agent":     "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
-	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/slot internal/version",
+	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/hostfacts internal/agent/slot internal/version",
 	"internal/cli":       "internal/atomicfile ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm osv policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
 	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",
-	"cmd/troth-agent": "internal/agent internal/agent/install internal/agent/slot tuf/client internal/version",
+	"cmd/troth-agent": "internal/agent internal/agent/hostfacts internal/agent/install internal/agent/slot tuf/client internal/version",
 	"cmd/troth":       "internal/cli internal/version",
 	"cmd/troth-sim":   "internal/sim internal/version",
 
@@ -220,6 +222,7 @@ func TestAgentLinksNoServer(t *testing.T) {
 	forbidden := []string{
 		"github.com/open-policy-agent/", "database/sql", "modernc.org/", "github.com/jackc/",
 		"github.com/hashicorp/vault", "runtime/cgo", "troth/policy", "troth/policies",
+		"github.com/sigstore/sigstore-go", "github.com/CycloneDX", "troth/tuf/provenance", "troth/tuf/sbom",
 		"troth/ca", "troth/internal/store", "troth/internal/server", "troth/attest/attesttest",
 	}
 	if !exists("cmd/troth-agent") {

@@ -108,7 +108,16 @@ type PreviousInput struct {
 
 // CertificateInput is the client certificate that the device used.
 type CertificateInput struct {
-	NotAfter time.Time `json:"not_after,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after,omitzero"`
+	KeySince  time.Time `json:"key_since,omitzero"` // when the service first saw its key
+}
+
+// EndorsementInput is who vouched for the device when it enrolled.
+type EndorsementInput struct {
+	Known        bool   `json:"known"`
+	Manufacturer string `json:"manufacturer"` // the name of the root that the EK certificate led to; empty: none
+	DevID        string `json:"devid"`        // idevid, iak: the device's manufacturer certified it in the same TPM; empty: it did not
 }
 
 // PostureInput asks for the verdict on a device.
@@ -119,10 +128,12 @@ type PostureInput struct {
 	Attestation  AttestationInput     `json:"attestation"`
 	Firmware     FirmwareInput        `json:"firmware"`
 	Reported     map[string]any       `json:"reported"` // the device's own words: hostile
+	Host         HostInput            `json:"host"`     // likewise, in a known form
 	Update       UpdateInput          `json:"update"`
 	Previous     PreviousInput        `json:"previous"`
 	FailingSince map[string]time.Time `json:"failing_since"` // control id to first failure, of the posture before
 	Certificate  CertificateInput     `json:"certificate"`
+	Endorsement  EndorsementInput     `json:"endorsement"`
 }
 
 // AccessInput asks whether a device may do something.
@@ -213,12 +224,14 @@ func (in PostureInput) normal() any {
 	in.Attestation = in.Attestation.normal()
 	in.Firmware = in.Firmware.normal()
 	in.Reported = filled(in.Reported)
+	in.Host = in.Host.normal()
 	since := make(map[string]time.Time, len(in.FailingSince))
 	for id, t := range in.FailingSince {
 		since[id] = t.UTC()
 	}
 	in.FailingSince = since
 	in.Certificate.NotAfter = in.Certificate.NotAfter.UTC()
+	in.Certificate.NotBefore, in.Certificate.KeySince = in.Certificate.NotBefore.UTC(), in.Certificate.KeySince.UTC()
 	return in
 }
 

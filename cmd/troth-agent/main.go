@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"troth/internal/agent"
+	"troth/internal/agent/hostfacts"
 	"troth/internal/version"
 	"troth/tuf/client"
 )
@@ -150,6 +151,7 @@ func runAgent(args []string, stderr io.Writer) int {
 	defer stop()
 	c := o.agent
 	c.Installer = installer
+	c.Host = hostfacts.Local(o.agent.StateDir)
 	c.Version, c.Now = version.String(), time.Now
 	c.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: o.level}))
 	if o.healthCheck != "" {

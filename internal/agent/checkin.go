@@ -128,6 +128,10 @@ func (a *Agent) reported() api.Reported {
 		Update: api.ReportedUpdate{State: a.update.State, Version: a.update.Version, Error: a.update.Error},
 	}
 	r.Hostname, _ = os.Hostname() // a device without one has none
+	if a.Host != nil {
+		r.Host = a.Host.Read()
+		r.Host.Agent.Version = a.Version
+	}
 	if a.slots != nil {
 		if s, name, _, err := a.slots.Running(); err == nil {
 			r.Firmware = api.ReportedSlot{Slot: name, Version: s.Version}

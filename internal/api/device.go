@@ -110,6 +110,7 @@ type Reported struct {
 	Update       ReportedUpdate `json:"update"`
 	Health       string         `json:"health,omitempty"`
 	TrustBundle  string         `json:"trust_bundle,omitempty"` // TrustBundle.Digest of what it holds
+	Host         *HostFacts     `json:"host,omitempty"`         // what the agent reads of its system; nil: nothing
 }
 
 // ReportedSlot is the firmware slot that the device says it runs from.

@@ -17,6 +17,7 @@ type report struct {
 	all      map[string]any
 	firmware string
 	update   fleet.UpdateReport
+	host     policy.HostInput
 }
 
 func parseReport(raw []byte) (report, error) {
@@ -27,10 +28,12 @@ func parseReport(raw []byte) (report, error) {
 		Update fleet.UpdateReport `json:"update"`
 	}
 	r := report{raw: raw}
-	if json.Unmarshal(raw, &known) != nil || json.Unmarshal(raw, &r.all) != nil {
+	host, err := evidence.HostFacts(raw)
+	if err != nil || json.Unmarshal(raw, &known) != nil || json.Unmarshal(raw, &r.all) != nil {
 		return report{}, fleet.Errorf(fleet.Invalid, "reported_malformed", "the reported state does not have the documented form")
 	}
-	r.firmware, r.update = known.Firmware.Version, known.Update
+	r.firmware, r.update, r.host = known.Firmware.Version, known.Update, host
+	delete(r.all, "host") // policies see it in its own form, and once
 	return r, nil
 }
 
@@ -41,7 +44,7 @@ func (s *Service) input(ctx context.Context, d fleet.Device, previous fleet.Post
 		return policy.PostureInput{}, err
 	}
 	in := policy.PostureInput{
-		Now: now, Evidence: a.Document.Digest, Device: deviceInput(d), Firmware: f, Reported: r.all,
+		Now: now, Evidence: a.Document.Digest, Device: deviceInput(d), Firmware: f, Reported: r.all, Host: r.host,
 		Attestation:  evidence.Attestation(a.Result),
 		Update:       policy.UpdateInput{State: string(r.update.State), Version: r.update.Version, Error: r.update.Error},
 		Previous:     policy.PreviousInput{Verdict: string(previous.Verdict), Clock: evidence.ClockInput(d.Clock)},
@@ -49,8 +52,14 @@ func (s *Service) input(ctx context.Context, d fleet.Device, previous fleet.Post
 	}
 	for _, c := range certificates {
 		if c.Opens() && c.NotAfter.After(in.Certificate.NotAfter) {
-			in.Certificate.NotAfter = c.NotAfter
+			in.Certificate = policy.CertificateInput{
+				NotBefore: c.NotBefore, NotAfter: c.NotAfter, KeySince: fleet.KeySince(certificates, c.Key),
+			}
 		}
+	}
+	in.Endorsement = policy.EndorsementInput{Known: true, Manufacturer: d.Manufacturer}
+	if d.DevID.Manufacturer != "" {
+		in.Endorsement.DevID = d.DevID.Kind
 	}
 	return in, nil
 }

@@ -68,6 +68,9 @@ func NewDevice(ctx context.Context, maker *attesttest.Manufacturer, c DeviceConf
 	if err := slot.Format(filepath.Join(c.Dir, "slots"), bytes.NewReader(c.Image), image.Version, c.Counter); err != nil {
 		return nil, fmt.Errorf("make device %s: %w", c.Name, err)
 	}
+	if err := d.makeHost(); err != nil {
+		return nil, err
+	}
 	if d.tpm, err = maker.NewTPM(ctx, filepath.Join(c.Dir, "tpm")); err != nil {
 		return nil, fmt.Errorf("make device %s: %w", c.Name, err)
 	}
@@ -227,7 +230,7 @@ func (d *Device) agent(image attesttest.Image) agent.Config {
 	return agent.Config{
 		Server: d.Server, ServerCA: d.ServerCA, StateDir: filepath.Join(d.Dir, "agent"), TPM: d.tpm.Spec(),
 		Model: d.Model, Name: d.Name, EventLog: d.log("event_log"), IMA: d.log("ima"),
-		SlotDir: filepath.Join(d.Dir, "slots"), TUFRoot: d.TUFRoot, Version: version.String(),
+		SlotDir: filepath.Join(d.Dir, "slots"), TUFRoot: d.TUFRoot, Version: version.String(), Host: d.host(),
 		HealthCheck: func(context.Context) error {
 			if d.Healthy == nil {
 				return nil

@@ -15,11 +15,23 @@ func one[T any](ctx context.Context, s *Store, scan func(row) (T, error), query 
 	if err := arguments(args); err != nil {
 		return none, err
 	}
-	v, err := scan(s.read.QueryRowContext(ctx, query, args...))
+	if err := ctx.Err(); err != nil {
+		return none, s.wrap(ctx, "read row", err)
+	}
+	v, err := scan(s.read.QueryRowContext(s.briefly(ctx), query, args...))
 	if err != nil {
 		return none, s.wrap(ctx, "read row", err)
 	}
 	return v, nil
+}
+
+// briefly is the context to read one row with. SQLite has it at once, and the two
+// goroutines that would watch over a context cost as much as the row does.
+func (s *Store) briefly(ctx context.Context) context.Context {
+	if s.group != nil {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
 }
 
 // all reads every row that query selects.

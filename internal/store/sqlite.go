@@ -19,6 +19,9 @@ import (
 const (
 	sqliteBusyTimeout = "10000" // milliseconds a writer of another process may take
 	sqliteReaders     = 8
+	// Pages of the log before it is brought into the database's file: most of what
+	// many small commits write are the same pages again.
+	sqliteCheckpoint = "wal_autocheckpoint(4000)"
 )
 
 type sqliteDialect struct {
@@ -67,7 +70,7 @@ func (d sqliteDialect) connect(wrap func(driver.Connector) driver.Connector) (wr
 	}
 	// A transaction that is going to write takes the write lock at once: one that
 	// began as a reader could not, once another has written (SQLITE_BUSY_SNAPSHOT).
-	write, err = open(1, url.Values{"_txlock": {"immediate"}, "_journal_mode": {"WAL"}})
+	write, err = open(1, url.Values{"_txlock": {"immediate"}, "_journal_mode": {"WAL"}, "_pragma": {sqliteCheckpoint}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -24,19 +24,23 @@ func (s *Stage) Describe() []string {
 		lines = append(lines, heading(metadata.ROOT, s.root().Signed.Version, s.next.Signed.Version, s.next.Signed.Expires))
 		lines = append(lines, orRenews(rootChanges(s.root(), s.next))...)
 	}
+	moves := s.moves()
 	for _, role := range s.roles {
 		old := s.context[role.name]
+		if old == nil && moves.onlyTakes(role) {
+			continue // said of all of them at once, at the end
+		}
 		version := int64(0)
 		if old == nil {
 			old = metadata.Targets()
 		} else {
 			version = old.Signed.Version
 		}
-		changes := append(delegationChanges(old.Signed.Delegations, role.md.Signed.Delegations), targetChanges(old.Signed.Targets, role.md.Signed.Targets)...)
+		changes := append(delegationChanges(old.Signed.Delegations, role.md.Signed.Delegations), moves.changes(role, old.Signed.Targets)...)
 		lines = append(lines, heading(role.name, version, role.md.Signed.Version, role.md.Signed.Expires))
 		lines = append(lines, orRenews(changes)...)
 	}
-	return lines
+	return append(lines, moves.taken()...)
 }
 
 func heading(role string, from, to int64, expires time.Time) string {

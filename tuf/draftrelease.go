@@ -30,6 +30,9 @@ func (r *Repository) StageRelease(ctx context.Context, rel Release, content io.R
 }
 
 func (d *Draft) release(rel Release, content []stagedTarget) error {
+	if d.converting() {
+		return fmt.Errorf("%w: publish the hash bins before a release that belongs into one", ErrPending)
+	}
 	if _, err := d.r.preparePublish(rel, d.now, false, besides(content)); err != nil {
 		return err
 	}

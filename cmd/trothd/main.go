@@ -29,7 +29,7 @@ func run() int {
 		SilenceUsage: true, SilenceErrors: true, Version: version.String(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serve(), recoverAccess(), caCommand())
+	root.AddCommand(serve(), recoverAccess(), useBasePolicy(), caCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -20,6 +20,7 @@ import (
 
 	"troth/internal/fleet"
 	"troth/policy"
+	"troth/policy/archive"
 )
 
 // Store is what the use case needs to know and to record.
@@ -42,6 +43,9 @@ type Store interface {
 type Source interface {
 	PolicyBundle(ctx context.Context, target string) (fleet.SignedBundle, []byte, error)
 }
+
+// MaxArchive bounds the archive of a bundle, in bytes.
+const MaxArchive = archive.MaxBytes
 
 // Config is what the service is made of.
 type Config struct {

@@ -45,6 +45,7 @@ type Config struct {
 	Reports   *report.Service
 	Results   Results
 	CA        CA
+	Policies
 	Catalog   interface{ Catalog() fleet.Catalog }
 	Records   Records
 	Firmware  fs.FS // the TUF repository: metadata/ and targets/
@@ -97,6 +98,7 @@ func New(c Config) http.Handler {
 	e.operatorRoutes()
 	e.resultRoutes()
 	e.authorityRoutes()
+	e.policyRoutes()
 	e.fileRoutes()
 	// Errors have our own form, not huma's, which it documents all the same.
 	delete(e.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")

@@ -62,16 +62,21 @@ const (
 // Progress is told how far a preview is: at the start, and after each page.
 type Progress func(done, total int)
 
-// Run replays what is on record under the candidate. It ends early when ctx does.
-// Where as many previews as may run already do, it is refused with the code
-// preview_busy.
-func (s *Service) Run(ctx context.Context, candidate *policy.Engine, o Options, progress Progress) (Report, error) {
+// Reserve takes the place of a preview, to be given back with release. Where as
+// many as may run already do, it is refused with the code preview_busy.
+func (s *Service) Reserve() (release func(), err error) {
 	select {
 	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
+		return func() { <-s.places }, nil
 	default:
-		return Report{}, fleet.Errorf(fleet.Unavailable, "preview_busy", "another preview is running: try again when it is through")
+		return nil, fleet.Errorf(fleet.Unavailable, "preview_busy", "another preview is running: try again when it is through")
 	}
+}
+
+// Run replays what is on record under the candidate, in a place that the caller has
+// reserved. It ends early when ctx does. Progress is told from several goroutines,
+// one at a time.
+func (s *Service) Run(ctx context.Context, candidate *policy.Engine, o Options, progress Progress) (Report, error) {
 	if o.GroupBy == "" {
 		o.GroupBy = defaultGroup
 	}
@@ -121,9 +126,7 @@ func (s *Service) replay(ctx context.Context, candidate *policy.Engine, o Option
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				if n := t.add(o); n%page == 0 {
-					done(n)
-				}
+				t.add(o, done)
 			}
 			return nil
 		})

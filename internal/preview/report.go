@@ -114,11 +114,14 @@ func newTally(o Options) *tally {
 	}
 }
 
-// add counts an outcome, and says how many there are.
-func (t *tally) add(o outcome) int {
+// add counts an outcome, and says now and then how many there are.
+func (t *tally) add(o outcome, done func(int)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.n++
+	if t.n%page == 0 {
+		defer done(t.n)
+	}
 	if !t.Since.IsZero() {
 		t.devices[o.was.Device] = struct{}{}
 	}
@@ -142,7 +145,6 @@ func (t *tally) add(o outcome) int {
 	if list := t.list(kind); list != nil && len(*list) < t.Named {
 		*list = append(*list, device(o, group))
 	}
-	return t.n
 }
 
 type kind int

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"troth/internal/bundle"
 )
 
 // job is work that is repeated. Every run may happen in several replicas at
@@ -31,6 +33,7 @@ func (s *Service) jobs() []job {
 		{"revocation at the CA", min(sweep, 30*time.Second), s.enroll.Revoke},
 		{"firmware catalogue", time.Duration(s.config.Firmware.Refresh), s.firmware.Refresh},
 		{"device CA bundle", time.Minute, s.identity.refresh},
+		{"policy bundle", bundle.SyncEvery, s.bundles.Sync},
 		{"result keys", time.Minute, s.results.refresh},
 	}
 	if s.crlDir != nil {

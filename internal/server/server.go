@@ -25,6 +25,7 @@ import (
 	"troth/internal/access"
 	"troth/internal/alert"
 	"troth/internal/atomicfile"
+	"troth/internal/bundle"
 	"troth/internal/crl"
 	"troth/internal/device"
 	"troth/internal/enroll"
@@ -37,8 +38,6 @@ import (
 	"troth/internal/report"
 	"troth/internal/rollout"
 	"troth/internal/store"
-	"troth/policies"
-	"troth/policy"
 	"troth/tuf/kms"
 )
 
@@ -65,6 +64,7 @@ type Service struct {
 	crlDir   *crl.Directory // nil: none is configured
 	posture  *posture.Service
 	rollouts *rollout.Service
+	bundles  *bundle.Service
 	operator *operator.Service
 	results  *resultKeys
 	handler  http.Handler
@@ -92,6 +92,9 @@ func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Serv
 
 // Close lets go of the database and the CA.
 func (s *Service) Close() error {
+	if s.bundles != nil {
+		s.bundles.Close()
+	}
 	if issuer, ok := s.issuer.(io.Closer); ok {
 		return errors.Join(issuer.Close(), s.store.Close())
 	}
@@ -110,10 +113,6 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	if s.identity, err = newIdentity(ctx, ownCA, s.issuer, c); err != nil {
 		return err
 	}
-	engine, err := policyEngine(ctx, c.PolicyDir)
-	if err != nil {
-		return err
-	}
 	nonces, err := openNonces(filepath.Join(c.DataDir, "nonce.key"))
 	if err != nil {
 		return err
@@ -123,6 +122,10 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
 		Passphrase: onlinePassphrase(c.Firmware), Remote: kms.Open, Alerts: s.store,
 	})
+	engine, err := s.openPolicies(ctx)
+	if err != nil {
+		return err
+	}
 	crls, err := s.revocation()
 	if err != nil {
 		return err
@@ -139,7 +142,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		return err
 	}
 	s.posture = posture.New(posture.Config{
-		Store: s.store, Policy: engine, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Nonces: nonces, EventLogs: eventLogs,
+		Store: s.store, Policy: s.bundles, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Nonces: nonces, EventLogs: eventLogs,
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
@@ -149,11 +152,12 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	}
 	s.handler = httpapi.New(httpapi.Config{
 		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Operators: s.operator,
-		Devices: &device.Service{Store: s.store, Now: time.Now},
-		Alerts:  &alert.Service{Store: s.store, Now: time.Now},
-		Access:  &access.Service{Store: s.store, Policy: engine, Now: time.Now},
-		Reports: &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
-		Results: results, CA: s.openAuthorities(ownCA), Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
+		Devices:  &device.Service{Store: s.store, Now: time.Now},
+		Alerts:   &alert.Service{Store: s.store, Now: time.Now},
+		Access:   &access.Service{Store: s.store, Policy: engine, Now: time.Now},
+		Reports:  &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
+		Policies: s.policyEdge(),
+		Results:  results, CA: s.openAuthorities(ownCA), Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
 		Ready: s.ready, Version: version, Log: s.log, Now: time.Now,
 	})
 	return nil
@@ -167,18 +171,6 @@ func issuer(c Config, own *local.CA) (ca.Issuer, error) {
 		return own, nil
 	}
 	return openVault(v, c.TrustDomain)
-}
-
-func policyEngine(ctx context.Context, dir string) (*policy.Current, error) {
-	var bundle fs.FS = policies.FS
-	if dir != "" {
-		bundle = os.DirFS(dir)
-	}
-	engine, err := policy.New(ctx, bundle, policy.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("load policies: %w", err)
-	}
-	return policy.NewCurrent(engine), nil
 }
 
 // openNonces reads the key of nonces, or makes it. Every replica of a service

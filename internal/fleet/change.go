@@ -27,6 +27,7 @@ type Change struct {
 	Replica       *Replica       // upserted
 	ShadowCounts  []ShadowCount  // upserted
 	ShadowDevices []ShadowDevice // upserted
+	Import        *Import        // of known vulnerabilities
 	Events        []Event        // appended
 }
 

@@ -59,7 +59,7 @@ func (s *Store) Apply(ctx context.Context, c fleet.Change) error {
 func (w *writer) change(c fleet.Change) error {
 	for _, step := range []func(fleet.Change) error{
 		w.answers, w.devices, w.posture, w.progress, w.decisions, w.blobs, w.certificates, w.revocations,
-		w.alerts, w.rollout, w.members, w.manufacturers, w.tokens, w.bundles, w.replica, w.shadows, w.events,
+		w.alerts, w.rollout, w.members, w.manufacturers, w.tokens, w.bundles, w.replica, w.shadows, w.vulnerabilities, w.events,
 	} {
 		if err := step(c); err != nil {
 			return err

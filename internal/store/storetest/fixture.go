@@ -108,7 +108,7 @@ func wholeChange() fleet.Change {
 		Tokens:        []fleet.Token{spent, token("api", fleet.RoleAdmin)},
 		Bundles:       []fleet.Bundle{bundle(7, fleet.BundleVerified)}, Replica: &fleet.Replica{ID: "r", Bundle: "7", At: epoch},
 		ShadowCounts: []fleet.ShadowCount{{Bundle: "7", Replica: "r", Decided: 1}}, ShadowDevices: []fleet.ShadowDevice{{Bundle: "7", Device: id(1), At: epoch}},
-		Events: []fleet.Event{event},
+		Import: &fleet.Import{At: epoch, Records: []fleet.Vulnerability{vulnerability("A-1", []string{"CVE-1"}, []string{"npm/x"})}}, Events: []fleet.Event{event},
 	}
 }
 
@@ -131,6 +131,7 @@ type contents struct {
 	Replicas      []fleet.Replica
 	ShadowCounts  []fleet.ShadowCount
 	ShadowDevices []fleet.ShadowDevice
+	Vulnerable    []fleet.Vulnerability
 }
 
 func read(t testing.TB, s *store.Store) contents {
@@ -146,6 +147,7 @@ func read(t testing.TB, s *store.Store) contents {
 		Manufacturers: get[[]fleet.Manufacturer](t)(s.Manufacturers(ctx)),
 		Tokens:        get[[]fleet.Token](t)(s.Tokens(ctx)),
 		Events:        get[[]fleet.Event](t)(s.Events(ctx, "", 0)),
+		Vulnerable:    get[[]fleet.Vulnerability](t)(s.Vulnerabilities(ctx, fleet.VulnerabilityFilter{})),
 		Bundles:       get[[]fleet.Bundle](t)(s.Bundles(ctx)),
 		Replicas:      get[[]fleet.Replica](t)(s.Replicas(ctx, epoch)),
 		ShadowCounts:  get[[]fleet.ShadowCount](t)(s.ShadowCounts(ctx, "7")),

@@ -44,6 +44,10 @@ func Statements(t testing.TB, dsn string) []Statement {
 		_, err := s.Rollouts(ctx, filter)
 		get[any](t)(nil, err)
 	}
+	for _, filter := range []fleet.VulnerabilityFilter{{Limit: 10}, {Severity: "s", After: "v", Limit: 10}, {Name: "n"}} {
+		_, err := s.Vulnerabilities(ctx, filter)
+		get[any](t)(nil, err)
+	}
 	_, err := s.Events(ctx, "s", 10)
 	get[any](t)(nil, err)
 	f.mu.Lock()

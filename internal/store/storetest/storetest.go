@@ -31,6 +31,7 @@ func Run(t *testing.T, database Database) {
 		{"enrolments", testEnrollments},
 		{"blobs", testBlobs},
 		{"policies", testPolicies},
+		{"vulnerabilities", testVulnerabilities},
 		{"reads", testReads},
 		{"hostile text", testHostileText},
 		{"faults", testFaults},

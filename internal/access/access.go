@@ -16,6 +16,7 @@ type Store interface {
 	Device(ctx context.Context, id fleet.DeviceID) (fleet.Device, error)
 	Posture(ctx context.Context, id fleet.DeviceID) (fleet.Posture, error)
 	Certificates(ctx context.Context, id fleet.DeviceID) ([]fleet.Certificate, error)
+	CertificateBySerial(ctx context.Context, serial string) (fleet.Certificate, error)
 }
 
 // Policy decides.

@@ -31,6 +31,15 @@ func (f fake) Certificates(context.Context, fleet.DeviceID) ([]fleet.Certificate
 	return f.certificates, nil
 }
 
+func (f fake) CertificateBySerial(_ context.Context, serial string) (fleet.Certificate, error) {
+	for _, c := range f.certificates {
+		if c.Serial == serial {
+			return c, nil
+		}
+	}
+	return fleet.Certificate{}, fleet.Errorf(fleet.NotFound, "certificate_not_found", "none")
+}
+
 func (f fake) Posture(context.Context, fleet.DeviceID) (fleet.Posture, error) {
 	return f.posture, f.postureErr
 }

@@ -31,6 +31,7 @@ const (
 	PathEvents           = "/v1/events"
 	PathTokens           = "/v1/tokens"
 	PathAuthz            = "/authz"
+	PathExtAuthz         = "/envoy.service.auth.v3.Authorization/Check" // gRPC
 )
 
 // Paths that need no credential.

@@ -199,6 +199,9 @@ func (failing) Device(context.Context, fleet.DeviceID) (fleet.Device, error) {
 func (failing) Certificates(context.Context, fleet.DeviceID) ([]fleet.Certificate, error) {
 	return nil, errAway
 }
+func (failing) CertificateBySerial(context.Context, string) (fleet.Certificate, error) {
+	return fleet.Certificate{}, fleet.Because(errAway, fleet.Unavailable, "store_unavailable", "the database is away")
+}
 func (failing) Posture(context.Context, fleet.DeviceID) (fleet.Posture, error) {
 	return fleet.Posture{}, errAway
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
 	"strings"
@@ -106,19 +107,26 @@ func serialOf(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNu
 // requireOperator lets a token through whose role policy allows the action.
 func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		token, err := e.Operators.Authenticate(ctx.Context(), bearer(ctx.Header("Authorization")))
-		if err == nil {
-			err = e.authorize(ctx, token, action)
-		}
-		if fleet.IsKind(err, fleet.Unauthorized) && !e.guesses.allow(ctx.RemoteAddr(), e.Now()) {
-			err = tooMany("too many wrong tokens from this address: wait a moment")
-		}
+		token, err := e.operator(ctx.Context(), ctx.Header("Authorization"), ctx.RemoteAddr(), action, ctx.Param("id"))
 		if err != nil {
 			e.deny(ctx, err)
 			return
 		}
 		next(huma.WithValue(ctx, tokenKey{}, token))
 	}
+}
+
+// operator finds the token of an Authorization header, and asks policy whether
+// its role may do the action. An address may guess so often.
+func (e *edge) operator(ctx context.Context, authorization, remote, action, resource string) (fleet.Token, error) {
+	token, err := e.Operators.Authenticate(ctx, secretOf(authorization))
+	if err == nil {
+		err = e.authorize(ctx, token, action, resource)
+	}
+	if fleet.IsKind(err, fleet.Unauthorized) && !e.guesses.allow(remote, e.Now()) {
+		err = tooMany("too many wrong tokens from this address: wait a moment")
+	}
+	return token, err
 }
 
 // Actions that no policy is asked about: logging in is all that a bootstrap
@@ -128,17 +136,26 @@ const (
 	actionWhoAmI = "whoami"
 )
 
-// bearer is the token of an Authorization header (RFC 6750, section 2.1), empty
-// where it has none.
-func bearer(header string) string {
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
+// secretOf is the token of an Authorization header: a bearer token (RFC 6750,
+// section 2.1), or the password of a proxy that knows only user names and
+// passwords (RFC 7617). Empty where there is none.
+func secretOf(header string) string {
+	scheme, secret, _ := strings.Cut(header, " ")
+	switch {
+	case strings.EqualFold(scheme, "Bearer"):
+		return strings.TrimSpace(secret)
+	case strings.EqualFold(scheme, "Basic"):
+		plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(secret))
+		if err != nil {
+			return ""
+		}
+		_, password, _ := strings.Cut(string(plain), ":")
+		return password
 	}
-	return strings.TrimSpace(token)
+	return ""
 }
 
-func (e *edge) authorize(ctx huma.Context, t fleet.Token, action string) error {
+func (e *edge) authorize(ctx context.Context, t fleet.Token, action, resource string) error {
 	switch {
 	case action == actionLogin:
 		return nil // operator.Login takes bootstrap tokens only
@@ -147,6 +164,6 @@ func (e *edge) authorize(ctx huma.Context, t fleet.Token, action string) error {
 	case action == actionWhoAmI:
 		return nil
 	default:
-		return e.Operators.Authorize(ctx.Context(), t, action, ctx.Param("id"))
+		return e.Operators.Authorize(ctx, t, action, resource)
 	}
 }

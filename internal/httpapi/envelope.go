@@ -77,6 +77,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return r.ResponseWriter.Write(b)
 }
 
+// Flush is for gRPC, which asks for it by this name.
+func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
+
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // perAddress limits requests by the address that they come from.

@@ -149,7 +149,7 @@ func (s *service) config() httpapi.Config {
 // serve asks for client certificates as the real service does.
 func (s *service) serve() {
 	s.t.Helper()
-	own, err := s.ca.ServerCertificate([]string{"127.0.0.1"}, time.Hour)
+	own, err := s.ca.ServerCertificate([]string{"127.0.0.1"}, 24*time.Hour) // outlives what devices have
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -159,6 +159,7 @@ func (s *service) serve() {
 		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: s.roots(), Time: s.now,
 	}
 	s.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	s.server.EnableHTTP2 = true
 	s.server.StartTLS()
 	s.t.Cleanup(s.server.Close)
 }
@@ -177,8 +178,9 @@ func (s *service) roots() *x509.CertPool {
 
 // credential is what a caller shows.
 type credential struct {
-	header string // Authorization
-	cert   *tls.Certificate
+	header  string // Authorization
+	cert    *tls.Certificate
+	headers map[string]string // besides
 }
 
 func bearer(token string) credential { return credential{header: "Bearer " + token} }
@@ -218,6 +220,9 @@ func (s *service) do(c credential, method, path, body string) (answer, error) {
 	}
 	if c.header != "" {
 		req.Header.Set("Authorization", c.header)
+	}
+	for name, value := range c.headers {
+		req.Header.Set(name, value)
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {

@@ -50,7 +50,7 @@ func (e *edge) operatorRoutes() {
 	byOperator(e, post("acknowledge-alert", api.PathAlertAcknowledge, "Say that you have seen an alert"), "alert.acknowledge", e.acknowledgeAlert)
 	byOperator(e, get("compliance-report", api.PathComplianceReport, "Compliance report over the whole fleet"), "report.compliance", e.complianceReport)
 	byOperator(e, get("list-events", api.PathEvents, "What was done, newest first"), "event.list", e.listEvents)
-	byOperator(e, get("authz", api.PathAuthz, "May the device do the action on the resource?"), "access.decide", e.authz)
+	e.accessRoutes(get)
 	e.rolloutRoutes(get, post)
 	e.evidenceRoutes()
 }
@@ -203,27 +203,6 @@ func (e *edge) complianceReport(ctx context.Context, _ fleet.Token, in *struct {
 	}
 	d.Body = out.Bytes()
 	return d, err
-}
-
-// authz is asked by proxies: 200 is yes, 403 is no.
-func (e *edge) authz(ctx context.Context, _ fleet.Token, in *struct {
-	Device   string `query:"device" required:"true" maxLength:"64" doc:"device id"`
-	Action   string `query:"action" required:"true" maxLength:"64"`
-	Resource string `query:"resource" maxLength:"1024"`
-}) (*body[api.Access], error) {
-	a, err := e.Access.Decide(ctx, fleet.DeviceID(in.Device), in.Action, in.Resource)
-	switch {
-	case fleet.IsKind(err, fleet.NotFound):
-		return nil, fleet.Errorf(fleet.Refused, "device_unknown", "no such device is known")
-	case err != nil:
-		return nil, err
-	case !a.Allow:
-		return nil, fleet.Errorf(fleet.Refused, a.Code, "%s", a.Reason)
-	}
-	return answer(api.Access{
-		Allow: true, Reason: a.Reason, Device: in.Device, Verdict: string(a.Verdict),
-		Policy: a.Policy, Input: a.Input, Evidence: a.Evidence,
-	}, nil)
 }
 
 // nameOf is a device's name, where it can be found.

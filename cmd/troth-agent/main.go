@@ -115,6 +115,10 @@ func flags(o *options) *flag.FlagSet {
 	f.StringVar(&o.agent.UserspaceLog, "userspace-log", agent.DefaultUserspaceLog(), "`file` of systemd's log of its own measurements, which continues the event log")
 	o.installing.flags(f)
 	f.StringVar(&o.agent.TUFRoot, "tuf-root", "", "`file` of the first TUF root to trust; needed to install")
+	f.Func("mirror", "base `URL` of a copy of the service's repository, https://… or file:///…, with metadata/ and targets/ below it; images are fetched from there before the service is asked; more than once for several", func(s string) error {
+		o.agent.Mirrors = append(o.agent.Mirrors, s)
+		return nil
+	})
 	f.StringVar(&o.agent.ResultFile, "result-file", "", "`file` for the device's signed attestation result, written after each check-in; relative to --state-dir")
 	f.StringVar(&o.agent.IDevIDChain, "idevid-chain", "", "`file` with the manufacturer's certificates for an IDevID or IAK, PEM or DER; without it those in the TPM's NV memory, if any, are shown")
 	f.Func("idevid-handle", "persistent `handle` of that key; by default 0x81020000 and 0x81020001", func(s string) error {

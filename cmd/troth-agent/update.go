@@ -17,6 +17,7 @@ import (
 	"troth/internal/agent/install"
 	"troth/internal/agent/slot"
 	"troth/internal/version"
+	"troth/tuf/client"
 )
 
 // updateOnce installs a release without a service.
@@ -57,6 +58,7 @@ func updateOnce(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "troth-agent:", err)
 		return usedWrong
 	}
+	o.Downloaded = func(took client.Transfer) { printTransfer(took, stdout, stderr) }
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	installed, err := o.Update(ctx)
@@ -86,6 +88,14 @@ func bundleURL(path string) (string, error) {
 		return "file://" + path, nil
 	}
 	return "bundle://" + path, nil
+}
+
+// printTransfer says what was saved, and what was not.
+func printTransfer(took client.Transfer, stdout, stderr io.Writer) {
+	if took.Trouble != nil {
+		fmt.Fprintln(stderr, "troth-agent: more is downloaded than what changed:", took.Trouble)
+	}
+	fmt.Fprintf(stdout, "fetched %d bytes for a release of %d; %d were here\n", took.Fetched, took.Length, took.Reused)
 }
 
 const slotsUsage = `Usage: troth-agent slots VERB FLAGS

@@ -20,6 +20,7 @@ import (
 	"troth/internal/agent/install"
 	"troth/internal/agent/slot"
 	"troth/internal/api"
+	"troth/internal/atomicfile"
 )
 
 // ErrReboot says that the device is to boot again: into the slot that the boot
@@ -39,6 +40,7 @@ type Config struct {
 	UserspaceLog  string          // path of systemd's log of its own measurements; empty: none
 	SlotDir       string          // firmware slots; empty: as Installer says
 	TUFRoot       string          // first trusted TUF root, a file
+	Mirrors       []string        // base URLs of copies of the service's repository, asked for images before it
 	ResultFile    string          // where the attestation result goes, relative to StateDir; empty: nowhere
 	Version       string          // of the agent
 	IDevIDChain   string          // the manufacturer's certificates for an IDevID or IAK, a file; empty: the TPM has them
@@ -96,6 +98,7 @@ func open(ctx context.Context, c Config) (*Agent, error) {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
+	atomicfile.Clean(c.StateDir) // of what power cuts left
 	transport, err := openTPM(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open TPM %s: %w", c.TPM, err)

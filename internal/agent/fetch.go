@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"troth/internal/agent/install"
@@ -16,34 +18,68 @@ import (
 	"troth/tuf/client"
 )
 
-// fetch downloads a target into a directory of the agent's own, under its digest.
-// What other downloads left there is removed first: only one is ever needed, and
-// the disk of a device is small.
-func fetch(ctx context.Context, updater *client.Client, t client.Target, dir string) (string, error) {
+// What a download leaves beside its file while it is unfinished.
+var unfinished = []string{".part", ".chunks", ".chunks.part"} //nolint:gochecknoglobals // read only
+
+// fetch downloads a target into a directory of the agent's own, under its digest,
+// and takes what it can from the release that runs. What other downloads left there
+// is removed first: only one is ever needed, and the disk of a device is small.
+func fetch(ctx context.Context, updater *client.Client, t client.Target, dir string, has install.Installer) (string, client.Transfer, error) {
 	if t.Hashes["sha256"] == "" {
-		return "", fmt.Errorf("target %s is signed without a SHA-256", t.Name)
+		return "", client.Transfer{}, fmt.Errorf("target %s is signed without a SHA-256", t.Name)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make download directory: %w", err)
+		return "", client.Transfer{}, fmt.Errorf("make download directory: %w", err)
 	}
 	path := filepath.Join(dir, t.Hashes["sha256"])
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", fmt.Errorf("read download directory: %w", err)
+	if err := clearDownloads(dir, path); err != nil {
+		return "", client.Transfer{}, err
 	}
-	for _, e := range entries {
-		if name := filepath.Join(dir, e.Name()); name != path && name != path+".part" {
-			if err := os.RemoveAll(name); err != nil {
-				return "", fmt.Errorf("remove old download: %w", err)
+	old, closeOld, trouble := running(has, t)
+	defer closeOld()
+	took, err := updater.DownloadFrom(ctx, t.Name, path, old, nil)
+	took.Trouble = errors.Join(trouble, took.Trouble)
+	if errors.Is(err, syscall.ENOSPC) {
+		// What does not fit must not keep the disk full: others need to write too.
+		for _, suffix := range unfinished {
+			if gone := os.Remove(path + suffix); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+				err = errors.Join(err, gone)
 			}
 		}
 	}
-	err = updater.Download(ctx, t.Name, path, nil)
-	if errors.Is(err, syscall.ENOSPC) {
-		// What does not fit must not keep the disk full: others need to write too.
-		err = errors.Join(err, os.Remove(path+".part"))
+	return path, took, err
+}
+
+// clearDownloads removes all but the download that is to be kept.
+func clearDownloads(dir, keep string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read download directory: %w", err)
 	}
-	return path, err
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if rest, of := strings.CutPrefix(name, keep); of && (rest == "" || slices.Contains(unfinished, rest)) {
+			continue
+		}
+		if err := os.RemoveAll(name); err != nil {
+			return fmt.Errorf("remove old download: %w", err)
+		}
+	}
+	return nil
+}
+
+// running is the image of the release that runs, where the device has it and the
+// target can be made from it.
+func running(has install.Installer, t client.Target) (old client.Old, done func(), trouble error) {
+	holder, ok := has.(install.Holder)
+	if !ok || t.Release == nil || t.Release.Chunks == nil {
+		return client.Old{}, func() {}, nil
+	}
+	image, length, err := holder.OpenRunning()
+	if err != nil {
+		return client.Old{}, func() {}, err
+	}
+	return client.Old{Content: image, Length: length}, func() { _ = image.Close() }, nil
 }
 
 // installFile verifies the downloaded file and installs it through one

@@ -10,6 +10,7 @@ import (
 
 	"troth/internal/agent/install"
 	"troth/internal/agent/slot"
+	"troth/internal/atomicfile"
 	"troth/tuf/client"
 )
 
@@ -24,6 +25,8 @@ type Once struct {
 	Installer install.Installer
 	UserAgent string
 	Now       func() time.Time
+	// Downloaded is told what the download took, if not nil.
+	Downloaded func(client.Transfer)
 }
 
 // ErrNothingNew says that what is asked for runs already.
@@ -49,6 +52,7 @@ func (o Once) Update(ctx context.Context) (slot.Slot, error) {
 	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
 		return slot.Slot{}, fmt.Errorf("make state directory: %w", err)
 	}
+	atomicfile.Clean(o.StateDir) // of what power cuts left
 	updater, err := client.New(config)
 	if err != nil {
 		return slot.Slot{}, err
@@ -68,7 +72,10 @@ func (o Once) Update(ctx context.Context) (slot.Slot, error) {
 	if running.SHA256 == wanted.SHA256 {
 		return running, fmt.Errorf("release %s runs: %w", running.Version, ErrNothingNew)
 	}
-	path, err := fetch(ctx, updater, target, filepath.Join(o.StateDir, "download"))
+	path, took, err := fetch(ctx, updater, target, filepath.Join(o.StateDir, "download"), o.Installer)
+	if o.Downloaded != nil && (err == nil || took.Trouble != nil) {
+		o.Downloaded(took)
+	}
 	if err != nil {
 		return slot.Slot{}, err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -173,7 +171,13 @@ func (a *Agent) download(ctx context.Context, as api.Assignment) (string, client
 	if r := target.Release; r == nil || r.Model != a.Model || r.Version != as.Version || r.Counter != as.Counter {
 		return "", client.Target{}, fmt.Errorf("target %s is not release %s for model %s", as.Target, as.Version, a.Model)
 	}
-	path, err := fetch(ctx, updater, target, filepath.Join(a.StateDir, "download"))
+	path, took, err := fetch(ctx, updater, target, filepath.Join(a.StateDir, "download"), a.slots)
+	if took.Trouble != nil {
+		a.Log.Warn("downloading more than what changed", "version", as.Version, "error", took.Trouble)
+	}
+	if err == nil {
+		a.Log.Info("downloaded", "version", as.Version, "bytes", took.Length, "fetched", took.Fetched, "reused", took.Reused)
+	}
 	return path, target, err
 }
 
@@ -182,16 +186,12 @@ func (a *Agent) updater() (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read first TUF root: %w", err)
 	}
-	base, err := url.JoinPath(a.Server, api.PathTUF)
+	config, err := a.following(root)
 	if err != nil {
-		return nil, fmt.Errorf("make TUF address: %w", err)
+		return nil, err
 	}
-	// A download takes as long as it takes: the updater bounds its rate.
-	unbounded := &http.Client{Transport: a.session.http.Transport}
-	return client.New(client.Config{
-		Dir: filepath.Join(a.StateDir, "tuf"), Root: root, HTTP: unbounded, Now: a.Now,
-		MetadataURL: base + "metadata/", TargetsURL: base + "targets/", UserAgent: "troth-agent/" + a.Version,
-	})
+	config.Dir, config.Now, config.UserAgent = filepath.Join(a.StateDir, "tuf"), a.Now, "troth-agent/"+a.Version
+	return client.New(config)
 }
 
 // errUntold says that the service did not take the news of an update, which is

@@ -62,7 +62,7 @@ func (d *download) assemble(ctx context.Context, dest string, f *os.File) error 
 		return d.goWhole(ctx, errors.Join(d.transfer.Trouble, err))
 	}
 	before := d.transfer.Fetched
-	err = d.client.anywhere(ctx, func(m Mirror) error { return a.from(ctx, m) })
+	err = d.client.anywhereToResume(ctx, func(m Mirror) error { return a.from(ctx, m) })
 	if d.assembled = err == nil; d.assembled {
 		return nil
 	}

@@ -99,7 +99,7 @@ func (d *download) run(ctx context.Context, dest string) error {
 	if err := d.assemble(ctx, dest, f); err != nil {
 		return err
 	}
-	err = d.client.anywhere(ctx, func(m Mirror) error { return d.from(ctx, m, f, dest) })
+	err = d.client.anywhereToResume(ctx, func(m Mirror) error { return d.from(ctx, m, f, dest) })
 	if err != nil {
 		if code := Code(err); code == CodeContent || code == CodeTooLarge || code == CodeNotFound {
 			os.Remove(part)

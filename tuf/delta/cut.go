@@ -53,12 +53,13 @@ func cut(ctx context.Context, image io.Reader, normal int, do func(chunk []byte)
 	if err != nil {
 		return fmt.Errorf("cut into chunks: %w", err)
 	}
-	for {
+	for ended := false; !ended; {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("cut into chunks: %w", err)
 		}
 		chunk, err := c.Next()
-		if err != nil && !errors.Is(err, io.EOF) {
+		ended = errors.Is(err, io.EOF) // which may come with the last chunk
+		if err != nil && !ended {
 			return fmt.Errorf("cut into chunks: %w", err)
 		}
 		if len(chunk) > 0 {
@@ -66,10 +67,8 @@ func cut(ctx context.Context, image io.Reader, normal int, do func(chunk []byte)
 				return err
 			}
 		}
-		if err != nil {
-			return nil
-		}
 	}
+	return nil
 }
 
 // Found is where another image has chunks of an index.

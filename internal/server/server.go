@@ -80,6 +80,7 @@ func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Serv
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
+	atomicfile.Clean(c.DataDir) // of what power cuts left
 	s := &Service{config: c, log: log, beats: newHeartbeats()}
 	if s.store, err = store.Open(ctx, c.Database); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

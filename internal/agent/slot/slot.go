@@ -245,11 +245,6 @@ func (p Pair) save(s state) error {
 	if err != nil {
 		return fmt.Errorf("encode slots: %w", err)
 	}
-	// What power cuts left of earlier writes must not fill the disk.
-	leftovers, _ := filepath.Glob(filepath.Join(p.dir, ".state.json-*")) // the pattern is well formed
-	for _, name := range leftovers {
-		_ = os.Remove(name) // tried again the next time
-	}
 	return atomicfile.Write(filepath.Join(p.dir, "state.json"), b, 0o600)
 }
 

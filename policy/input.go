@@ -90,6 +90,8 @@ type FirmwareInput struct {
 	LatestVersion         string `json:"latest_version"` // empty: nothing published for the model
 	LatestCounter         uint64 `json:"latest_counter"`
 	LatestSecurityCounter uint64 `json:"latest_security_counter"` // highest of a security release; zero: none
+
+	Vulnerabilities ReleaseVulnerabilitiesInput `json:"vulnerabilities"` // of the proven release
 }
 
 // UpdateInput is where the device's last update stands, in its own words.
@@ -266,6 +268,7 @@ func (d DeviceInput) normal() DeviceInput {
 
 func (f FirmwareInput) normal() FirmwareInput {
 	f.Mismatches = list(f.Mismatches)
+	f.Vulnerabilities = f.Vulnerabilities.normal()
 	return f
 }
 

@@ -23,6 +23,9 @@ func release(t client.Target) (r fleet.Release, ok bool) {
 		Notes: signed.Notes, Length: t.Length, SHA256: t.Hashes["sha256"], Reference: fleet.ReferencePCRs{},
 		Files: fileRules(signed.IMA),
 	}
+	if bom := signed.SBOM; bom != nil && bom.Target != "" {
+		r.SBOM = &fleet.SBOM{Target: bom.Target, Format: bom.Format, SHA256: bom.SHA256}
+	}
 	for index, value := range signed.Reference.PCRs {
 		i, err := strconv.Atoi(index)
 		if err != nil {

@@ -17,6 +17,14 @@ type Release struct {
 	SHA256    string
 	Reference ReferencePCRs
 	Files     FileRules
+	SBOM      *SBOM // nil: none, or none that is published here
+}
+
+// SBOM is a TUF target with the bill of materials of a release.
+type SBOM struct {
+	Target string
+	Format string // in the publisher's words: cyclonedx+json
+	SHA256 string // of the target
 }
 
 // FileRules say which files may run with a release: those of its allow-list, and

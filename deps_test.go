@@ -20,11 +20,11 @@ import (
 
 // capabilities are libraries that a stranger could use: they import nothing of
 // internal/, and of each other only what the table allows.
-const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest osv policy policy/archive policies tuf tuf/client tuf/delta tuf/kms tuf/provenance tuf/sbom ca ca/local ca/vault ca/catest"
+const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idevid attest/eventlog attest/ima attest/reference attest/tpm attest/attesttest osv policy policy/archive policies tuf tuf/client tuf/delta tuf/kms tuf/provenance tuf/provenance/provenancetest tuf/sbom ca ca/local ca/vault ca/catest"
 
 // testSupport are capabilities that only tests and the simulator link: they start
 // processes and watch the clock.
-const testSupport = "attest/attesttest ca/catest"
+const testSupport = "attest/attesttest ca/catest tuf/provenance/provenancetest"
 
 // services hold one use case each. None knows another, the store, or HTTP.
 const services = "internal/access internal/alert internal/audit internal/authority internal/bundle internal/device internal/enroll internal/firmware internal/operator internal/posture internal/preview internal/report internal/result internal/rollout internal/vuln"
@@ -64,6 +64,8 @@ var allowed = map[string]string{
 	"ca/local":           "ca",
 	"ca/vault":           "ca",
 	"ca/catest":          "ca",
+
+	"tuf/provenance/provenancetest": "", // signs for tests
 
 	"internal/fleet":     "",
 	"internal/nonce":     "internal/fleet",

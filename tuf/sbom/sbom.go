@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
 )
@@ -100,7 +101,7 @@ func bounded(document []byte) error {
 			continue
 		}
 		open = append(open, level{object: delim == '{', name: key})
-		if delim == '{' && key == "[]components" {
+		if delim == '{' && strings.EqualFold(key, "[]components") { // as encoding/json finds fields
 			components++
 		}
 		if len(open) > maxDepth || components > MaxComponents {

@@ -86,12 +86,17 @@ type VulnerabilitiesInput struct {
 	Known   bool                 `json:"known"`   // a feed and a bill of materials were there, and were compared
 	Problem string               `json:"problem"` // why not
 	Found   []VulnerabilityInput `json:"found"`
+	// Unidentified are components without a package URL, which no feed can speak of;
+	// Refused are records of the feed that cannot be used.
+	Unidentified int `json:"unidentified"`
+	Refused      int `json:"refused"`
 }
 
 // VulnerabilityInput is a known vulnerability of a component.
 type VulnerabilityInput struct {
 	ID        string `json:"id"`
-	Severity  string `json:"severity"` // critical, high, medium, low, unknown
+	Undecided bool   `json:"undecided"` // whether the component has it could not be found out
+	Severity  string `json:"severity"`  // critical, high, medium, low, unrated
 	Component string `json:"component"`
 	Fixed     string `json:"fixed"` // first version without it; empty: none
 }

@@ -134,10 +134,22 @@ speaks(entry, bundle) if {
 }
 
 speaks(entry, bundle) if {
-	entry.identity == bundle.identity
+	named(entry.identity, bundle.identity)
 	entry.issuer == bundle.issuer
 	bundle.identity != ""
 	bundle.issuer != ""
+}
+
+# METADATA
+# description: >-
+#   An identity is the one that an entry names, or begins as an entry does that ends
+#   in an asterisk: a workflow's identity ends in the branch or tag that it ran for.
+named(entry, identity) if entry == identity
+
+named(entry, identity) if {
+	count(entry) > 1
+	endswith(entry, "*")
+	startswith(identity, trim_suffix(entry, "*"))
 }
 
 who(bundle) := sprintf("the key %s", [substring(bundle.key, 0, 16)]) if {
@@ -146,7 +158,7 @@ who(bundle) := sprintf("the key %s", [substring(bundle.key, 0, 16)]) if {
 	bundle.identity != ""
 } else := "a signer without a name"
 
-severities := {"critical", "high", "medium", "low", "unknown"}
+severities := {"critical", "high", "medium", "low", "unrated"}
 
 vulnerabilities_judged if {
 	count(refused_severities) > 0

@@ -23,7 +23,7 @@ strict := {
 	"min_approvals": 2, "require_sbom": true,
 	"provenance_builders": [{"builder": "https://ci.example/builder", "identity": "builder@ci.example", "issuer": "https://id.example"}],
 	"signature_signers": [{"identity": "ada@example.org", "issuer": "https://id.example"}, {"key": key}],
-	"refuse_vulnerabilities": ["critical", "unknown"],
+	"refuse_vulnerabilities": ["critical", "unrated"],
 }
 
 with_facts(changes) := json.patch(good, [{"op": "replace", "path": path, "value": value} | some path, value in changes])
@@ -119,6 +119,19 @@ test_signature_pass if {
 	decision(with_facts({"/signature/key": "", "/signature/identity": "ada@example.org", "/signature/issuer": "https://id.example"})).allow == true
 }
 
+signed_by(identity, entry) := d if {
+	facts := with_facts({"/signature/key": "", "/signature/identity": identity, "/signature/issuer": "https://id.example"})
+	settings := set_to({"/signature_signers": [{"identity": entry, "issuer": "https://id.example"}]})
+	d := publish.decision with input as facts with data.config.publish as settings
+}
+
+test_signature_of_a_workflow if {
+	signed_by("https://git.example/fw/.ci/sign@refs/tags/v2", "https://git.example/fw/.ci/sign@refs/tags/*").allow == true
+	signed_by("https://git.example/fw/.ci/sign@refs/heads/x", "https://git.example/fw/.ci/sign@refs/tags/*").allow == false
+	signed_by("https://git.example/fw", "*").allow == false
+	signed_by("https://git.example/fw", "https://git.example").allow == false
+}
+
 test_signature_fail if {
 	unmet(with_facts({"/signature/given": false}), "signature", "signature_unproven")
 	unmet(with_facts({"/signature/verified": false}), "signature", "signature_unproven")
@@ -130,7 +143,7 @@ test_signature_fail if {
 test_signature_missing if unmet(json.remove(good, ["signature"]), "signature", "signature_unproven")
 
 test_vulnerabilities_fail if {
-	every severity in ["critical", "unknown", "dreadful", ""] {
+	every severity in ["critical", "unrated", "dreadful", ""] {
 		unmet(with_facts({"/vulnerabilities/found/0/severity": severity}), "vulnerabilities", "vulnerabilities_known")
 	}
 	decision(with_facts({"/vulnerabilities/found/0/severity": "high"})).allow == true

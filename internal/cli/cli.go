@@ -96,7 +96,7 @@ TROTH_TOKEN_FILE. A flag wins over its variable, a variable over the context.`,
 		a.deviceCommand(), a.manufacturerCommand(), a.alertCommand(),
 		a.rolloutCommand(), a.firmwareCommand(), a.referenceCommand(), a.tufCommand(),
 		a.reportCommand(), a.eventCommand(), a.tokenCommand(), a.caCommand(),
-		a.attestCommand(), a.resultCommand(), a.policyCommand(),
+		a.attestCommand(), a.resultCommand(), a.withPolicyLife(a.policyCommand()),
 		a.versionCommand(),
 	)
 	return root

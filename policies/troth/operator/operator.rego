@@ -4,10 +4,11 @@
 #   Who may do what. An action is a noun and a verb, device.list. Roles grow from
 #   one to the next: a viewer reads what the service knows of the fleet; an
 #   auditor also makes reports and reads the audit log; an operator also acts on
-#   the fleet; an admin may do everything, and alone touches operators, tokens,
-#   policies in force, and the approval of waivers. A proxy, or another relying
-#   party, asks whether a device may have access, and for its attestation result,
-#   and may do nothing else.
+#   the fleet, and proposes policies; an admin may do everything, and alone touches
+#   operators, tokens, policies in force, and the approval of waivers. Whoever
+#   proposed a policy does not approve it, whatever the role: the service sees to
+#   that. A proxy, or another relying party, asks whether a device may have access,
+#   and for its attestation result, and may do nothing else.
 package troth.operator
 
 import data.troth.lib
@@ -58,7 +59,7 @@ operates if noun in {"device", "registration", "alert", "rollout", "firmware"}
 
 operates if {
 	noun == "policy"
-	verb in {"test", "preview"}
+	verb in {"test", "preview", "push", "rollback", "reject", "shadow"}
 }
 
 operates if {

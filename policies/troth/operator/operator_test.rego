@@ -35,7 +35,7 @@ test_auditor_reads_and_reports if {
 	every action in ["device.list", "report.create", "report.get", "audit.list", "audit.export"] {
 		allowed("auditor", action)
 	}
-	every action in ["device.quarantine", "alert.acknowledge", "token.list", "audit.delete", "policy.preview"] {
+	every action in ["device.quarantine", "alert.acknowledge", "token.list", "audit.delete", "policy.preview", "policy.push", "policy.approve"] {
 		denied("auditor", action, "role_insufficient")
 	}
 }
@@ -44,10 +44,11 @@ test_operator_acts_on_the_fleet if {
 	every action in [
 		"device.quarantine", "device.release", "registration.create", "alert.acknowledge",
 		"rollout.start", "firmware.publish", "policy.preview", "waiver.request", "report.create",
+		"policy.push", "policy.rollback", "policy.reject", "policy.shadow",
 	] {
 		allowed("operator", action)
 	}
-	every action in ["policy.activate", "waiver.approve", "token.create", "operator.list"] {
+	every action in ["policy.activate", "policy.approve", "waiver.approve", "token.create", "operator.list"] {
 		denied("operator", action, "role_insufficient")
 	}
 }

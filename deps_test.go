@@ -30,7 +30,7 @@ const testSupport = "attest/attesttest ca/catest tuf/provenance/provenancetest"
 const services = "internal/access internal/alert internal/audit internal/authority internal/bundle internal/device internal/enroll internal/firmware internal/operator internal/posture internal/preview internal/report internal/result internal/rollout internal/vuln"
 
 // ground is what services stand on besides the capabilities.
-const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile"
+const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile internal/publication"
 
 // all stands for any of our packages but commands.
 const all = "*"
@@ -67,8 +67,11 @@ var allowed = map[string]string{
 
 	"tuf/provenance/provenancetest": "", // signs for tests
 
-	"internal/fleet":     "",
-	"internal/nonce":     "internal/fleet",
+	"internal/fleet": "",
+	"internal/nonce": "internal/fleet",
+
+	"internal/publication": "osv policy tuf tuf/provenance tuf/sbom", // one question to policy, asked by who publishes and who takes in
+
 	"internal/evidence":  "attest attest/eventlog attest/ima policy internal/fleet", // the log's facts have the log's types
 	"internal/access":    ground + " " + capabilities,
 	"internal/alert":     ground + " " + capabilities,
@@ -92,7 +95,7 @@ var allowed = map[string]string{
 	"internal/web":       "internal/fleet " + services,
 	"internal/agent":     "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/hostfacts internal/agent/slot internal/version",
-	"internal/cli":       "internal/atomicfile ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm osv policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
+	"internal/cli":       "internal/atomicfile internal/publication ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm osv policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
 	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",

@@ -173,3 +173,8 @@ func requirements(r *reader) []Requirement {
 	slices.SortFunc(asked, func(a, b Requirement) int { return cmp.Compare(a.ID, b.ID) })
 	return asked
 }
+
+// Publish decides as Engine.Publish does.
+func (c *Current) Publish(ctx context.Context, in PublishInput) (PublishDecision, error) {
+	return c.Load().Publish(ctx, in)
+}

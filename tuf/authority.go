@@ -52,6 +52,42 @@ func (a authority) valid(payload []byte, signatures []metadata.Signature) []stri
 	return ids
 }
 
+// Approval is who signed the role that has a target.
+type Approval struct {
+	Role      string
+	Threshold int      // how many had to
+	Signers   []string // ids of the keys whose signatures verify, one for each key
+}
+
+// ApprovalOf says who signed a targets role, of those whom root (for targets
+// itself) or the delegator lets sign it.
+func ApprovalOf(root *metadata.Metadata[metadata.RootType], delegator *metadata.Metadata[metadata.TargetsType], role string, md *metadata.Metadata[metadata.TargetsType]) (Approval, error) {
+	a := authority{}
+	if role == metadata.TARGETS {
+		a = rootAuthority(root, role)
+	} else if delegator != nil {
+		a, _ = delegatedAuthority(delegator, role, 0)
+	}
+	payload, err := cjson.EncodeCanonical(md.Signed)
+	if err != nil {
+		return Approval{}, fmt.Errorf("encode %s: %w", role, err)
+	}
+	return Approval{role, a.threshold, a.distinct(a.valid(payload, md.Signatures))}, nil
+}
+
+// distinct leaves one id for each key: metadata of others may give one key two.
+func (a authority) distinct(ids []string) []string {
+	seen := map[string]bool{}
+	var list []string
+	for _, id := range ids {
+		if public := a.keys[id].Value.PublicKey; !seen[public] {
+			seen[public] = true
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
 // seal signs with every key and returns the bytes to publish, after verifying
 // that the authority accepts them.
 func seal[T metadata.Roles](a authority, md *metadata.Metadata[T], keys []signingKey) ([]byte, error) {

@@ -11,12 +11,9 @@ import (
 
 // Proposal is a release that is about to become visible.
 type Proposal struct {
-	Target    Target   // the image; its Release is what the role's keys sign
-	Role      string   // that signs it: targets, a delegated role or a hash bin
-	Signers   []string // ids of the keys that sign the role, each accepted by who delegates to it
-	Threshold int      // of the role
+	Target Target // the image; its Release is what its Approval's keys sign
 
-	open func(t string, sha256 string) (io.ReadCloser, error)
+	open func(target, sha256 string) (io.ReadCloser, error)
 }
 
 // Open gives the content of what is published beside the image, as the release
@@ -48,10 +45,12 @@ func (r *Repository) reviewStaged(c *change, staged []stagedTarget) error {
 	if err != nil {
 		return err
 	}
-	p := Proposal{Target: image, Role: role, Threshold: a.threshold}
+	var ids []string
 	for _, key := range c.signers[role] {
-		p.Signers = append(p.Signers, key.id)
+		ids = append(ids, key.id)
 	}
+	image.Approval = &Approval{role, a.threshold, a.distinct(ids)}
+	p := Proposal{Target: image}
 	p.open = func(name, _ string) (io.ReadCloser, error) {
 		for _, s := range staged {
 			if s.entry.Path == name {
@@ -75,9 +74,11 @@ func (r *Repository) reviewStage(s *Stage) error {
 	added := s.added()
 	for _, role := range s.roles {
 		i := slices.IndexFunc(needs, func(n Need) bool { return n.Role == role.name })
-		if i < 0 {
+		a, ok := s.authority(role.name)
+		if i < 0 || !ok {
 			return fmt.Errorf("role %q: %w", role.name, ErrNoRole)
 		}
+		approval := &Approval{role.name, needs[i].Threshold, a.distinct(needs[i].Signed)}
 		for name := range role.md.Signed.Targets {
 			f := added[name]
 			if f == nil {
@@ -87,7 +88,8 @@ func (r *Repository) reviewStage(s *Stage) error {
 			if t.Release == nil {
 				continue
 			}
-			if err := r.review(Proposal{Target: t, Role: role.name, Signers: needs[i].Signed, Threshold: needs[i].Threshold, open: r.openStored}); err != nil {
+			t.Approval = approval
+			if err := r.review(Proposal{Target: t, open: r.openStored}); err != nil {
 				return err
 			}
 		}

@@ -23,6 +23,8 @@ type Target struct {
 	// Release is Custom understood, nil when it is not a valid Release of this
 	// name: ParseRelease(Custom) says why. A nil Release is never installed.
 	Release *Release
+	// Approval is shared by all targets of a role. Only a client's Catalog sets it.
+	Approval *Approval
 }
 
 // NewTarget reads an entry of verified targets metadata.

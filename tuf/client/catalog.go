@@ -186,11 +186,16 @@ func (w *walk) load(ctx context.Context, b branch) (*listed, error) {
 		return known, err
 	}
 	role := &listed{by: b.by, version: md.Signed.Version, expires: md.Signed.Expires}
+	approval, err := tuf.ApprovalOf(c.trusted.Root, c.trusted.Targets[b.delegator], b.role, md)
+	if err != nil {
+		return known, err
+	}
 	for name, f := range md.Signed.Targets {
 		if !b.match(name) {
 			continue
 		}
 		t := tuf.NewTarget(name, f)
+		t.Approval = &approval
 		if t.Release != nil && !b.scope.Allows(t.Release.Model) {
 			role.refused = append(role.refused, refusal(b.role, t))
 			continue

@@ -33,6 +33,7 @@ type DeviceConfig struct {
 	Server   string
 	ServerCA string
 	TUFRoot  string
+	Mirrors  []string // as agent.Config's
 	Log      *slog.Logger
 	// Healthy says whether a version works on this device. nil: every one does.
 	Healthy func(version string) error
@@ -230,7 +231,7 @@ func (d *Device) agent(image attesttest.Image) agent.Config {
 	return agent.Config{
 		Server: d.Server, ServerCA: d.ServerCA, StateDir: filepath.Join(d.Dir, "agent"), TPM: d.tpm.Spec(),
 		Model: d.Model, Name: d.Name, EventLog: d.log("event_log"), IMA: d.log("ima"),
-		SlotDir: filepath.Join(d.Dir, "slots"), TUFRoot: d.TUFRoot, Version: version.String(), Host: d.host(),
+		SlotDir: filepath.Join(d.Dir, "slots"), TUFRoot: d.TUFRoot, Mirrors: d.Mirrors, Version: version.String(), Host: d.host(),
 		HealthCheck: func(context.Context) error {
 			if d.Healthy == nil {
 				return nil

@@ -91,7 +91,12 @@ func (s *service) patchUp(t testing.TB, plan api.RolloutPlan) string {
 	if err := s.publish(patch, 2, true); err != nil {
 		t.Fatal(err)
 	}
-	var id string
+	return s.startProposed(t, plan)
+}
+
+// startProposed waits until policy proposes a rollout, and starts it.
+func (s *service) startProposed(t testing.TB, plan api.RolloutPlan) (id string) {
+	t.Helper()
 	eventually(t, 20*time.Second, "the rollout is proposed", func() (string, bool) {
 		var list api.RolloutList
 		s.get(t, api.PathRollouts, &list)

@@ -178,11 +178,15 @@ func (s *service) trust(b *bench) error {
 
 // publish signs a release of the model with its reference values.
 func (s *service) publish(version string, counter uint64, security bool) error {
+	return s.publishImage(attesttest.NewImage(model, version), counter, security)
+}
+
+func (s *service) publishImage(image attesttest.Image, counter uint64, security bool) error {
 	repository, err := tuf.Open(s.path("data", "tuf"), s.path("data", "tuf-keys"))
 	if err != nil {
 		return err
 	}
-	image := attesttest.NewImage(model, version)
+	version := image.Version
 	reference := &tuf.Reference{Bank: "sha256", PCRs: map[string]string{}}
 	for index, value := range attesttest.Reference(attesttest.PlatformFor(model), image) {
 		reference.PCRs[fmt.Sprint(index)] = fmt.Sprintf("%x", value)

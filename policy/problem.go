@@ -74,7 +74,7 @@ func Problems(err error) []Problem {
 				p.File, p.Line = e.Location.File, e.Location.Row
 			}
 			if e.Details != nil {
-				p.Message += details(e.Details.Lines())
+				p.Message += details(e.Message, e.Details.Lines())
 			}
 			problems = append(problems, p)
 		}
@@ -91,10 +91,10 @@ func Problems(err error) []Problem {
 
 // details makes one line of OPA's: have, want. Its drawing of a marker below the
 // source is left out.
-func details(lines []string) string {
+func details(message string, lines []string) string {
 	var kept []string
 	for _, l := range lines {
-		if l = strings.TrimSpace(l); l != "" && strings.Trim(l, "^~ ") != "" {
+		if l = strings.TrimSpace(l); strings.Trim(l, "^~ ") != "" && !strings.HasSuffix(message, l) {
 			kept = append(kept, l)
 		}
 	}

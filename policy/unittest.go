@@ -57,13 +57,20 @@ func (r TestReport) OK() bool { return r.Passed > 0 && r.Failed == 0 && r.Skippe
 // failing tests are in the report. Tests are somebody's code: the caller's
 // context bounds them together, TestDeadline bounds each.
 func Test(ctx context.Context, fsys fs.FS) (TestReport, error) {
+	return TestMatching(ctx, fsys, "")
+}
+
+// TestMatching is Test with those tests only whose package and name, written
+// data.p_test.test_name, match a regular expression; empty: all. Coverage is then
+// that of these tests.
+func TestMatching(ctx context.Context, fsys fs.FS, pattern string) (TestReport, error) {
 	b, err := load(fsys)
 	if err != nil {
 		return TestReport{}, err
 	}
 	report := TestReport{Policy: b.digest, Results: []TestResult{}}
 	covered := cover.New()
-	results, err := runTests(ctx, b, covered)
+	results, err := runTests(ctx, b, covered, pattern)
 	if err != nil {
 		return report, fmt.Errorf("test policies: %w", err)
 	}
@@ -77,7 +84,7 @@ func Test(ctx context.Context, fsys fs.FS) (TestReport, error) {
 	return report, nil
 }
 
-func runTests(ctx context.Context, b *bundle, covered *cover.Cover) ([]*tester.Result, error) {
+func runTests(ctx context.Context, b *bundle, covered *cover.Cover, pattern string) ([]*tester.Result, error) {
 	store := inmem.NewFromObject(b.data)
 	txn, err := store.NewTransaction(ctx)
 	if err != nil {
@@ -98,6 +105,7 @@ func runTests(ctx context.Context, b *bundle, covered *cover.Cover) ([]*tester.R
 		SetStore(store).
 		SetModules(modules).
 		SetTimeout(TestDeadline).
+		Filter(pattern).
 		CapturePrintOutput(false).
 		RaiseBuiltinErrors(true).
 		SetCoverageQueryTracer(covered).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -34,10 +35,13 @@ type controlList struct {
 }
 
 func (a *app) policyCommand() *cobra.Command {
-	return a.noun("policy", "Test policies, see their controls",
+	return a.noun("policy", "Write, test and try policies",
 		`A policy bundle is a directory of Rego modules, their tests and data. trothd has one
-built in; any directory of the same shape replaces it. None of these commands asks a
-server.`, a.policyTestCommand(), a.policyControlsCommand())
+built in; any directory of the same shape replaces it. Write one with new, fmt, lint,
+test, check; try it with eval and explain. None of these commands asks a server, but
+for the facts of a device (--device).`,
+		a.policyNewCommand(), a.policyFmtCommand(), a.policyLintCommand(), a.policyTestCommand(), a.policyCheckCommand(),
+		a.policySampleCommand(), a.policyEvalCommand(), a.policyExplainCommand(), a.policyControlsCommand())
 }
 
 // bundleArg wants a directory or --builtin.
@@ -73,40 +77,66 @@ func explainPolicy(err error) error {
 
 func (a *app) policyTestCommand() *cobra.Command {
 	var builtin bool
-	var limit time.Duration
+	var o testOptions
 	cmd := &cobra.Command{
 		Use:   "test DIR | --builtin",
 		Short: "Run a bundle's own tests",
 		Long: `Compile a policy bundle as trothd would and run its tests, with the same built-in
 functions and no others. The exit status is 1 if the bundle is refused, has no tests,
-or one of them fails or is skipped.`,
-		Example: "  troth policy test ./policies\n  troth policy test --builtin -o json",
-		Args:    bundleArg(&builtin),
+one of them fails or is skipped, or they cover less than --min-coverage per cent of the
+modules' lines. --run takes only tests whose package and name match.`,
+		Example: `  troth policy test my-policies --min-coverage 95
+  troth policy test my-policies --run secure_boot -v
+  troth policy test --builtin -o json`,
+		Args: bundleArg(&builtin),
 		RunE: a.action(func(ctx context.Context, args []string) error {
-			ctx, cancel := context.WithTimeout(ctx, limit)
+			switch {
+			case o.least < 0 || o.least > 100:
+				return usagef("--min-coverage takes 0 to 100, not %v", o.least)
+			case o.least > 0 && o.run != "":
+				return usagef("--min-coverage is of all tests, and --run takes some")
+			}
+			if _, err := regexp.Compile(o.run); err != nil {
+				return usagef("--run takes a regular expression: %s", err)
+			}
+			ctx, cancel := context.WithTimeout(ctx, o.limit)
 			defer cancel()
-			return withBundle(args, func(bundle fs.FS) error { return a.policyTest(ctx, bundle) })
+			return withBundle(args, func(bundle fs.FS) error { return a.policyTest(ctx, bundle, o) })
 		}),
 	}
 	cmd.Flags().BoolVar(&builtin, "builtin", false, "the bundle that trothd has built in")
-	cmd.Flags().DurationVar(&limit, "timeout", 5*time.Minute, "longest time for all tests together")
+	cmd.Flags().DurationVar(&o.limit, "timeout", 5*time.Minute, "longest time for all tests together")
+	cmd.Flags().StringVar(&o.run, "run", "", "only tests that match the regular `EXPRESSION`")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "name every test, and every line that none covers")
+	cmd.Flags().Float64Var(&o.least, "min-coverage", 0, "least `PERCENT` of lines that the tests must cover")
 	return cmd
 }
 
-func (a *app) policyTest(ctx context.Context, bundle fs.FS) error {
+type testOptions struct {
+	limit   time.Duration
+	run     string
+	verbose bool
+	least   float64
+}
+
+func (a *app) policyTest(ctx context.Context, bundle fs.FS, o testOptions) error {
 	if _, err := policy.New(ctx, bundle, policy.Options{}); err != nil {
 		return explainPolicy(err)
 	}
-	report, err := policy.Test(ctx, bundle)
+	report, err := policy.TestMatching(ctx, bundle, o.run)
 	if err != nil {
 		return explainPolicy(err)
 	}
-	if err := a.printer().print(report, func(p *page) { drawTests(p, report) }); err != nil {
+	if err := a.printer().print(report, func(p *page) { drawTests(p, report, o) }); err != nil {
 		return err
 	}
 	switch {
+	case report.OK() && report.Coverage < o.least:
+		return a.after(failf(exitNo, "policy_coverage", "the tests cover %.1f %% of the lines, less than %v %%", report.Coverage, o.least))
 	case report.OK():
 		return nil
+	case len(report.Results) == 0 && o.run != "":
+		return a.after(failf(exitNo, "policy_tests", "no test matches %s", o.run))
 	case len(report.Results) == 0:
 		return a.after(failf(exitNo, "policy_tests", "the bundle has no tests"))
 	default:
@@ -114,10 +144,15 @@ func (a *app) policyTest(ctx context.Context, bundle fs.FS) error {
 	}
 }
 
-func drawTests(p *page, report policy.TestReport) {
+func drawTests(p *page, report policy.TestReport, o testOptions) {
 	for _, r := range report.Results {
-		if r.Outcome != policy.Pass {
+		if o.verbose || r.Outcome != policy.Pass {
 			p.line("%s  %s.%s  %s:%d  %s", strings.ToUpper(r.Outcome), r.Package, r.Name, r.File, r.Line, r.Message)
+		}
+	}
+	for _, u := range report.Uncovered {
+		if o.verbose && o.run == "" {
+			p.line("NOT COVERED  %s:%d-%d", u.File, u.From, u.To)
 		}
 	}
 	p.line("%d passed, %d failed, %d skipped; coverage %.1f %%", report.Passed, report.Failed, report.Skipped, report.Coverage)
@@ -130,7 +165,7 @@ func (a *app) policyControlsCommand() *cobra.Command {
 		Use:     "controls DIR | --builtin",
 		Short:   "List a bundle's controls",
 		Long:    "List the controls of a policy bundle: what each requires, how grave a failure is, and what is done about it.",
-		Example: "  troth policy controls --builtin\n  troth policy controls ./policies -o json",
+		Example: "  troth policy controls --builtin\n  troth policy controls my-policies -o json",
 		Args:    bundleArg(&builtin),
 		RunE: a.action(func(ctx context.Context, args []string) error {
 			return withBundle(args, func(bundle fs.FS) error { return a.policyControls(ctx, bundle) })

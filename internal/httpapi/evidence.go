@@ -17,6 +17,10 @@ func (e *edge) evidenceRoutes() {
 		OperationID: "device-evidence", Method: http.MethodGet, Path: api.PathEvidence, Tags: []string{"operator"},
 		Summary: "A device's latest verified evidence, with its logs",
 	}, "evidence.get", e.deviceEvidence)
+	byOperator(e, huma.Operation{
+		OperationID: "device-decision", Method: http.MethodGet, Path: api.PathDecision, Tags: []string{"operator"},
+		Summary: "A device's latest recorded posture decision, with its input",
+	}, "decision.get", e.deviceDecision)
 }
 
 func (e *edge) deviceEvidence(ctx context.Context, _ fleet.Token, in *ByID) (*body[api.KeptEvidence], error) {

@@ -33,6 +33,19 @@ func (r Record) Judge(c Component) Answer {
 	return r.judge(c, r.Affected)
 }
 
+// About is the record without the packages that are not the component: Judge says
+// the same of it.
+func (r Record) About(c Component) Record {
+	var about []Affected
+	for _, a := range r.Affected {
+		if a.names(c) {
+			about = append(about, a)
+		}
+	}
+	r.Affected = about
+	return r
+}
+
 func (r Record) judge(c Component, affected []Affected) Answer {
 	best := Answer{Outcome: NotAffected, Severity: Unrated}
 	every := true // of the packages whose release is not decided

@@ -53,7 +53,9 @@ func ScanSBOM(sbom []byte, fsys fs.FS, feed string) (Scan, error) {
 		Refuse: func(string, error) error { s.Refused++; return nil },
 		Record: func(r Record) error {
 			s.Records++
-			found.rate(r)
+			if strings.HasPrefix(r.ID, "CVE-") && r.Withdrawn.IsZero() { // what others are aliases of
+				found.Rate(r)
+			}
 			seen := map[string]bool{}
 			for _, a := range r.Affected {
 				for _, key := range a.Keys() {
@@ -102,30 +104,26 @@ func (r Record) same() []string {
 	return names
 }
 
-// Rate lends the severity of a record that concerns no component to those that
-// name it and have none.
-func (f *Findings) Rate(id string, s Severity) {
-	if s == Unrated {
+// Rate lends the record's severity to findings that are aliases of it and have none
+// of their own.
+func (f *Findings) Rate(r Record) {
+	rated := r.Rating()
+	if rated == Unrated {
 		return
 	}
 	if f.rated == nil {
 		f.rated = map[string]Severity{}
 	}
-	f.rated[id] = s.Graver(or2(f.rated[id], s))
+	for _, name := range r.same() {
+		f.rated[name] = rated.Graver(f.ratedBy(name))
+	}
 }
 
-func or2(s, otherwise Severity) Severity {
-	if s == "" {
-		return otherwise
+func (f *Findings) ratedBy(name string) Severity {
+	if s, ok := f.rated[name]; ok {
+		return s
 	}
-	return s
-}
-
-// rate keeps a CVE record's severity: those are what others are aliases of.
-func (f *Findings) rate(r Record) {
-	if strings.HasPrefix(r.ID, "CVE-") && r.Withdrawn.IsZero() {
-		f.Rate(r.ID, r.Rating())
-	}
+	return Unrated
 }
 
 // Unrated are the names of what was found and has no severity, for which a
@@ -149,7 +147,7 @@ func (f *Findings) List() []Finding {
 	for _, found := range f.list {
 		if found.Severity == Unrated {
 			for _, name := range found.same {
-				found.Severity = found.Severity.Graver(or2(f.rated[name], Unrated))
+				found.Severity = found.Severity.Graver(f.ratedBy(name))
 			}
 		}
 		byComponent[found.Component] = append(byComponent[found.Component], found)

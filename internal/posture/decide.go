@@ -82,8 +82,9 @@ func (s *Service) identify(d fleet.Device, a evidence.Appraised, r report) (flee
 		facts.LatestSecurityCounter = security.Counter
 	}
 	if !known {
-		return fleet.Release{}, facts
+		release = fleet.Release{}
 	}
+	facts.Vulnerabilities = s.vulnerabilities(release)
 	facts.Version, facts.Counter = release.Version, release.Counter
 	return release, facts
 }

@@ -50,6 +50,13 @@ type Files interface {
 	IMAFiles(ctx context.Context, r fleet.Release) (attest.IMAFiles, error)
 }
 
+// Vulnerabilities knows what is wrong with releases.
+type Vulnerabilities interface {
+	// Facts are what policy is told of the release that a device proved; the zero
+	// Release is none.
+	Facts(r fleet.Release) policy.ReleaseVulnerabilitiesInput
+}
+
 // Rollouts moves firmware. Both calls may be repeated without harm.
 type Rollouts interface {
 	// Observe takes what a check-in showed and answers with what the device is
@@ -67,7 +74,9 @@ type Config struct {
 	Files    Files       // nil: no file is judged
 	Loaded   func() bool // whether Releases was read since the start; nil: it was
 	Rollouts Rollouts
-	Nonces   *nonce.Issuer
+	// Vulnerabilities is nil where nobody compares releases with records of them.
+	Vulnerabilities Vulnerabilities
+	Nonces          *nonce.Issuer
 	// EventLogs keeps what the logs of devices that booted alike say, for all of
 	// them; nil: each is read at each check-in.
 	EventLogs *eventlog.Cache
@@ -81,6 +90,14 @@ type Service struct{ Config }
 
 // New returns the service.
 func New(c Config) *Service { return &Service{c} }
+
+// vulnerabilities of the release, as policy is told.
+func (s *Service) vulnerabilities(r fleet.Release) policy.ReleaseVulnerabilitiesInput {
+	if s.Vulnerabilities == nil {
+		return policy.ReleaseVulnerabilitiesInput{Problem: "no_feed"}
+	}
+	return s.Vulnerabilities.Facts(r)
+}
 
 // Challenge is what a device needs to check in.
 type Challenge struct {

@@ -114,7 +114,8 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 func testReads(t *testing.T, database Database) {
 	t.Run("nothing", func(t *testing.T) {
 		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "HasBlob", "Certificates", "Intents", "LiveCertificates", "ToRevoke", "Succeeding", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events",
-			"Bundles", "ActiveBundle", "Replicas", "ShadowCounts", "ShadowDevices", "Replays", "ReplaysSince", "CountReplays", "CountReplaysSince"}
+			"Bundles", "ActiveBundle", "Replicas", "ShadowCounts", "ShadowDevices", "Replays", "ReplaysSince", "CountReplays", "CountReplaysSince",
+			"Feed", "Vulnerabilities", "VulnerabilitiesWithID", "EachVulnerability", "EachVulnerabilityNamed", "Running"}
 		for name, err := range everyRead(context.Background(), Open(t, database(t))) {
 			if slices.Contains(lists, name) != (err == nil) || (err != nil && !errors.Is(err, fleet.ErrNotFound)) {
 				t.Errorf("%s of an empty store: %v", name, err)

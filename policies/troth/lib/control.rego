@@ -53,8 +53,13 @@ failing_since(id) := min([now, time.parse_rfc3339_ns(input.failing_since[id])]) 
 else := now
 
 # METADATA
-# description: How long the finding does not count, in nanoseconds.
-grace(meta, finding) := time.parse_duration_ns(meta.custom.grace) if {
+# description: >-
+#   How long the finding does not count, in nanoseconds: as the finding says, or
+#   else the control's metadata.
+grace(meta, finding) := finding.grace if {
+	finding.outcome == "fail"
+	finding.grace
+} else := time.parse_duration_ns(meta.custom.grace) if {
 	finding.outcome == "fail"
 	meta.custom.grace
 } else := 0

@@ -90,3 +90,9 @@ test_parameter_matches if {
 test_control_of_an_unknown_finding_has_no_answer if {
 	not lib.control({"custom": {"id": "x"}}, {"outcome": "fine", "reason": "r"}) with input as {"now": "2026-03-01T12:00:00Z"}
 }
+
+test_grace_of_the_finding_comes_first if {
+	lib.grace({"custom": {"grace": "1h"}}, {"outcome": "fail", "grace": 5}) == 5
+	lib.grace({"custom": {"grace": "1h"}}, {"outcome": "error", "grace": 5}) == 0
+	lib.grace({"custom": {"grace": "1h"}}, {"outcome": "fail"}) == 3600000000000
+}

@@ -55,7 +55,7 @@ audits if {
 
 default operates := false
 
-operates if noun in {"device", "registration", "alert", "rollout", "firmware"}
+operates if noun in {"device", "registration", "alert", "rollout", "firmware", "vuln"}
 
 operates if {
 	noun == "policy"

@@ -91,3 +91,66 @@ test_no_newer_release_is_no_rollout if {
 test_retired_devices_are_not_patched if actions({"controls": [outdated], "device": {"lifecycle": "retired"}}) == set()
 
 test_both if count(actions({"controls": [tampered, outdated]})) == 2
+
+critical_vulnerability := control("no-known-critical-vulnerability", "critical", "patch")
+
+high_vulnerability := control("no-known-high-vulnerability", "high", "patch")
+
+wrong(no_critical, no_high) := {"firmware": {"vulnerabilities": {
+	"list": [
+		{"id": "CVE-2", "severity": "critical", "undecided": false},
+		{"id": "CVE-1", "severity": "critical", "undecided": false},
+		{"id": "CVE-3", "severity": "high", "undecided": false},
+		{"id": "CVE-4", "severity": "critical", "undecided": true},
+	],
+	"no_critical": no_critical,
+	"no_high": no_high,
+}}}
+
+none := {"version": "", "counter": 0}
+
+test_vulnerability_proposes_the_first_release_without if {
+	facts := object.union(wrong({"version": "1.2.1", "counter": 4}, none), {"controls": [critical_vulnerability]})
+	actions(facts) == {{
+		"kind": "propose_rollout",
+		"control": "no-known-critical-vulnerability",
+		"reason": "Failing: NO-KNOWN-CRITICAL-VULNERABILITY (CVE-1 and CVE-2). Release 1.2.1 is the first without.",
+		"release": "1.2.1",
+	}}
+}
+
+test_vulnerability_is_mended_with_all_that_fails if {
+	facts := object.union(wrong({"version": "1.2.1", "counter": 4}, {"version": "1.2.2", "counter": 5}), {"controls": [high_vulnerability, critical_vulnerability, outdated]})
+	releases(facts) == {"1.2.2"}
+}
+
+test_vulnerability_is_mended_in_part_rather_than_not if {
+	facts := object.union(wrong({"version": "1.2.1", "counter": 4}, none), {"controls": [high_vulnerability, critical_vulnerability]})
+	releases(facts) == {"1.2.1"}
+}
+
+test_vulnerability_without_a_release_proposes_none if {
+	actions(object.union(wrong(none, none), {"controls": [high_vulnerability, critical_vulnerability]})) == set()
+}
+
+test_vulnerability_without_a_release_leaves_the_latest_release if {
+	releases(object.union(wrong(none, none), {"controls": [critical_vulnerability, outdated]})) == {"1.3.0"}
+}
+
+test_vulnerability_never_goes_back if {
+	actions(object.union(wrong({"version": "1.0.0", "counter": 2}, none), {"controls": [critical_vulnerability]})) == set()
+}
+
+test_vulnerability_starts_where_policy_says if {
+	facts := object.union(wrong({"version": "1.2.1", "counter": 4}, none), {"controls": [critical_vulnerability]})
+	kinds(facts, {"vulnerabilities": {"auto_start": ["critical"]}}) == {"start_rollout"}
+	kinds(facts, {"vulnerabilities": {"auto_start": ["high"]}}) == {"propose_rollout"}
+	kinds(facts, {"vulnerabilities": {"auto_start": "critical"}}) == {"propose_rollout"}
+	kinds(facts, {"remediation": {"auto_start": true}}) == {"start_rollout"}
+}
+
+releases(facts) := {action.release | some action in actions(facts)}
+
+kinds(facts, config) := {action.kind |
+	some action in remediate.decision.actions with input as object.union(good, facts) with data.config as config
+}

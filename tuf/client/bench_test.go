@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,8 +35,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// downloader refreshes, downloads, and prints how long the download took and its
-// largest resident memory in KiB.
+// downloader refreshes, downloads, and prints how long the download took, its
+// largest resident memory in KiB, and how many bytes were fetched. A fifth argument
+// is an old image to start from.
 func downloader(args []string) int {
 	root, err := os.ReadFile(args[0])
 	if err != nil {
@@ -51,8 +53,22 @@ func downloader(args []string) int {
 	if err := c.Refresh(context.Background()); err != nil {
 		return fail(err)
 	}
+	old := client.Old{}
+	if len(args) > 4 {
+		f, err := os.Open(args[4])
+		if err != nil {
+			return fail(err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return fail(err)
+		}
+		old = client.Old{Content: f, Length: info.Size()}
+	}
 	begin := time.Now()
-	if err := c.Download(context.Background(), "fw", args[3], nil); err != nil {
+	transfer, err := c.DownloadFrom(context.Background(), "fw", args[3], old, nil)
+	if err = errors.Join(err, transfer.Trouble); err != nil {
 		return fail(err)
 	}
 	took := time.Since(begin)
@@ -62,7 +78,7 @@ func downloader(args []string) int {
 	}
 	for line := range strings.Lines(string(status)) {
 		if peak, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			fmt.Println(took.Nanoseconds(), strings.Fields(peak)[0])
+			fmt.Println(took.Nanoseconds(), strings.Fields(peak)[0], transfer.Fetched)
 			return 0
 		}
 	}
@@ -121,19 +137,8 @@ func BenchmarkDownload(b *testing.B) {
 			b.Fatalf("curl: %v: %s", err, out)
 		}
 		dest := filepath.Join(dir, "fw")
-		cmd := exec.CommandContext(b.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), asDownloader+"="+strings.Join([]string{root, filepath.Join(dir, fmt.Sprint("tuf", n)), server.URL, dest}, "|"))
-		var problem bytes.Buffer
-		cmd.Stderr = &problem
-		out, err = cmd.Output()
-		if err != nil {
-			b.Fatalf("download: %v: %s", err, problem.String())
-		}
-		var nanoseconds, kib int
-		if _, err := fmt.Sscan(string(out), &nanoseconds, &kib); err != nil {
-			b.Fatal(err)
-		}
-		ours += time.Duration(nanoseconds)
+		took, kib, _ := runDownloader(b, root, filepath.Join(dir, fmt.Sprint("tuf", n)), server.URL, dest)
+		ours += took
 		peak = max(peak, kib)
 		if err := os.Remove(dest); err != nil {
 			b.Fatal(err)
@@ -142,6 +147,23 @@ func BenchmarkDownload(b *testing.B) {
 	b.SetBytes(length)
 	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "x/curl")
 	b.ReportMetric(float64(peak)/1000, "MB-peak")
+}
+
+// runDownloader downloads in a process of its own.
+func runDownloader(b *testing.B, args ...string) (took time.Duration, peakKiB int, fetched int64) {
+	b.Helper()
+	cmd := exec.CommandContext(b.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), asDownloader+"="+strings.Join(args, "|"))
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatalf("download: %v: %s", err, problem.String())
+	}
+	if _, err := fmt.Sscan(string(out), &took, &peakKiB, &fetched); err != nil {
+		b.Fatal(err)
+	}
+	return took, peakKiB, fetched
 }
 
 // writeContent makes a file that does not repeat within a MiB.

@@ -73,6 +73,8 @@ type Request struct {
 	// Lifetime is the validity wanted from now on; zero means
 	// DefaultLifetime. An issuer may give less, never more.
 	Lifetime time.Duration
+
+	checked *mark // of what CheckRequest has passed; nil: nothing yet
 }
 
 // Certificate is what an Issuer issued.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -62,6 +64,11 @@ func CheckRequest(r Request) error {
 	if r.Lifetime < 0 {
 		return refuse(CodeLifetime, "lifetime %v is negative", r.Lifetime)
 	}
+	if r.checked != nil {
+		if now, err := markOf(r); err == nil && now == *r.checked {
+			return nil
+		}
+	}
 	if len(r.CSR) > maxCSR {
 		return refuse(CodeMalformed, "%d bytes are more than %d", len(r.CSR), maxCSR)
 	}
@@ -76,6 +83,37 @@ func CheckRequest(r Request) error {
 		return err
 	}
 	return checkNames(csr, r.URI, id)
+}
+
+// Checked is r, after CheckRequest, with a note that it passed: a caller that
+// refuses early and the issuer that it then asks need not both verify the CSR. The
+// note is of the CSR, the key and the URI, and worth nothing with any others.
+func (r Request) Checked() (Request, error) {
+	if err := CheckRequest(r); err != nil {
+		return Request{}, err
+	}
+	passed, err := markOf(r)
+	if err != nil {
+		return Request{}, refuse(CodeKeyType, "key cannot be encoded: %v", err)
+	}
+	r.checked = &passed
+	return r, nil
+}
+
+// mark is a SHA-256 digest over all that CheckRequest verifies about a CSR.
+type mark [sha256.Size]byte
+
+func markOf(r Request) (mark, error) {
+	key, err := x509.MarshalPKIXPublicKey(r.PublicKey)
+	if err != nil {
+		return mark{}, err
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{r.CSR, key, []byte(r.URI)} {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write(part)
+	}
+	return mark(h.Sum(nil)), nil
 }
 
 // checkKey looks at the kind of key before it verifies anything with it, so

@@ -282,3 +282,34 @@ func FuzzCheckRequest(f *testing.F) {
 		}
 	})
 }
+
+// TestAttack_S8_CheckedIsOfOneRequest: what one request has passed says nothing
+// of another CSR, key or URI that is put in its place.
+func TestAttack_S8_CheckedIsOfOneRequest(t *testing.T) {
+	good, other := catest.NewRequest(t, "device"), catest.NewRequest(t, "another")
+	checked, err := good.Checked()
+	if err != nil || ca.CheckRequest(checked) != nil {
+		t.Fatalf("a good request: %v, %v", err, ca.CheckRequest(checked))
+	}
+	for name, change := range map[string]func(*ca.Request){
+		"CSR":               func(r *ca.Request) { r.CSR = other.CSR },
+		"a bit of the CSR":  func(r *ca.Request) { r.CSR = append([]byte(nil), r.CSR...); r.CSR[len(r.CSR)-1] ^= 1 },
+		"a byte in the CSR": func(r *ca.Request) { r.CSR[len(r.CSR)-1] ^= 1 },
+		"key":               func(r *ca.Request) { r.PublicKey = other.PublicKey },
+		"no key":            func(r *ca.Request) { r.PublicKey = nil },
+		"URI":               func(r *ca.Request) { r.URI = other.URI },
+		"lifetime":          func(r *ca.Request) { r.Lifetime = -1 },
+		"all but the note":  func(r *ca.Request) { r.CSR, r.PublicKey, r.URI = other.CSR, good.PublicKey, other.URI },
+	} {
+		r, err := ca.Request{CSR: append([]byte(nil), good.CSR...), PublicKey: good.PublicKey, URI: good.URI}.Checked()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change(&r); ca.CheckRequest(r) == nil {
+			t.Errorf("%s was replaced, and the request passes", name)
+		}
+	}
+	if _, err := (ca.Request{CSR: good.CSR, PublicKey: other.PublicKey, URI: good.URI}).Checked(); code(err) != ca.CodeKeyMismatch {
+		t.Errorf("another key: %v", err)
+	}
+}

@@ -68,6 +68,7 @@ type CA struct {
 	client    *api.Client // with our token
 	anonymous *api.Client // without: a login must not carry the token it replaces
 	roots     rootCache
+	chains    chainCache
 	crl       crlRebuilds
 
 	login   chan struct{} // held by whoever logs in; of one element

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -64,7 +65,7 @@ func (c *CA) Issue(ctx context.Context, r ca.Request) (ca.Certificate, error) {
 	if err != nil {
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w", err)
 	}
-	certificate, err := readAnswer(answer)
+	certificate, err := c.readAnswer(answer)
 	if err != nil {
 		// Something was answered that is no certificate: one may exist.
 		return ca.Certificate{}, fmt.Errorf("issue certificate: %w: %w", ca.ErrAmbiguous, err)
@@ -97,7 +98,7 @@ func (c *CA) accept(ctx context.Context, r ca.Request, certificate ca.Certificat
 }
 
 // readAnswer reads the certificate and its chain out of Vault's answer to sign.
-func readAnswer(answer *api.Secret) (ca.Certificate, error) {
+func (c *CA) readAnswer(answer *api.Secret) (ca.Certificate, error) {
 	if answer == nil {
 		return ca.Certificate{}, errors.New("read Vault's answer: it is empty")
 	}
@@ -106,24 +107,51 @@ func readAnswer(answer *api.Secret) (ca.Certificate, error) {
 	if err != nil {
 		return ca.Certificate{}, fmt.Errorf("read Vault's answer: certificate: %w", err)
 	}
-	var chain [][]byte
+	var texts []string
 	if links, ok := answer.Data["ca_chain"].([]any); ok {
 		for _, link := range links {
 			text, _ := link.(string)
-			der, err := decodeCertificate(text)
-			if err != nil {
-				return ca.Certificate{}, fmt.Errorf("read Vault's answer: chain: %w", err)
-			}
-			chain = append(chain, der)
+			texts = append(texts, text)
 		}
 	} else if text, ok := answer.Data["issuing_ca"].(string); ok {
+		texts = []string{text}
+	}
+	return c.chains.complete(leaf, texts)
+}
+
+// chainCache remembers what the last chain was read as: it is the same with every
+// certificate until the issuer changes.
+type chainCache struct {
+	mu    sync.Mutex
+	texts []string // PEM
+	links [][]byte // DER, without a root
+}
+
+// complete is ca.NewCertificate with a chain in PEM.
+func (k *chainCache) complete(leaf []byte, texts []string) (ca.Certificate, error) {
+	k.mu.Lock()
+	known, links := slices.Equal(k.texts, texts), k.links
+	k.mu.Unlock()
+	if known {
+		certificate, err := ca.NewCertificate(leaf, nil)
+		certificate.Chain = slices.Clone(links)
+		return certificate, err
+	}
+	var chain [][]byte
+	for _, text := range texts {
 		der, err := decodeCertificate(text)
 		if err != nil {
-			return ca.Certificate{}, fmt.Errorf("read Vault's answer: issuing CA: %w", err)
+			return ca.Certificate{}, fmt.Errorf("read Vault's answer: chain: %w", err)
 		}
 		chain = append(chain, der)
 	}
-	return ca.NewCertificate(leaf, chain)
+	certificate, err := ca.NewCertificate(leaf, chain)
+	if err == nil {
+		k.mu.Lock()
+		k.texts, k.links = texts, slices.Clone(certificate.Chain)
+		k.mu.Unlock()
+	}
+	return certificate, err
 }
 
 func decodeCertificate(text string) ([]byte, error) {

@@ -80,8 +80,8 @@ func (s *Service) complete(ctx context.Context, e fleet.Enrollment, p Proof, now
 	if err != nil {
 		return Credential{}, err
 	}
-	request := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device)}
-	if err := ca.CheckRequest(request); err != nil {
+	request, err := ca.Request{CSR: p.CSR, PublicKey: tlsKey, URI: s.URI(e.Device)}.Checked()
+	if err != nil {
 		return Credential{}, coded(err, "csr_refused", "the certificate request is refused")
 	}
 	spki, err := x509.MarshalPKIXPublicKey(tlsKey)
@@ -117,11 +117,11 @@ func (s *Service) complete(ctx context.Context, e fleet.Enrollment, p Proof, now
 	if err != nil {
 		return Credential{}, err
 	}
-	device = enrolled(device, e, spki, now)
-	rotate, err := s.mustRotate(ctx, device)
+	rotate, err := s.mustRotate(ctx, device, spki)
 	if err != nil {
 		return Credential{}, err
 	}
+	device = enrolled(device, e, spki, now)
 	return s.issue(ctx, order{device: device, request: request, rotateKey: rotate, answers: e.ID}, fleet.Change{
 		Alerts:    alerts,
 		Decisions: []fleet.Decision{decision.Decision},
@@ -133,11 +133,14 @@ func (s *Service) complete(ctx context.Context, e fleet.Enrollment, p Proof, now
 	}, now)
 }
 
-// mustRotate reports whether the device's key is to be replaced: after an enrolment
-// with it as before.
-func (s *Service) mustRotate(ctx context.Context, d fleet.Device) (bool, error) {
-	certificates, err := s.Store.Certificates(ctx, d.ID)
-	return fleet.MustRotate(certificates, keyHash(d.TLSPublic)), err
+// mustRotate reports whether the key that a device enrols with is to be replaced:
+// after the enrolment as before.
+func (s *Service) mustRotate(ctx context.Context, before fleet.Device, spki []byte) (bool, error) {
+	if before.EnrolledAt.IsZero() {
+		return false, nil // it has no certificate
+	}
+	certificates, err := s.Store.Certificates(ctx, before.ID)
+	return fleet.MustRotate(certificates, keyHash(spki)), err
 }
 
 // verifyKeys proves that the activation reached the TPM of the endorsement key

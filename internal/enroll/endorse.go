@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"slices"
+	"sync"
 	"time"
 
 	"troth/attest/ek"
@@ -95,12 +97,31 @@ func (s *Service) roots(ctx context.Context) (*ek.Roots, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.known.of(makers)
+}
+
+// knownRoots remembers what stored manufacturers were read as. They are parsed and
+// verified again only when they change.
+type knownRoots struct {
+	mu     sync.Mutex
+	makers []fleet.Manufacturer
+	roots  *ek.Roots
+}
+
+func (k *knownRoots) of(makers []fleet.Manufacturer) (*ek.Roots, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	same := func(a, b fleet.Manufacturer) bool { return a.Name == b.Name && bytes.Equal(a.PEM, b.PEM) }
+	if k.roots != nil && slices.EqualFunc(k.makers, makers, same) {
+		return k.roots, nil
+	}
 	roots := ek.NewRoots()
 	for _, m := range makers {
 		if err := roots.Add(m.Name, m.PEM); err != nil {
 			return nil, fleet.Because(err, fleet.Internal, "manufacturer_unusable", "the stored certificates of manufacturer %s cannot be read", m.Name)
 		}
 	}
+	k.makers, k.roots = makers, roots
 	return roots, nil
 }
 

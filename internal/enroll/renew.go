@@ -65,7 +65,7 @@ func (s *Service) Renew(ctx context.Context, r Renewal) (Credential, error) {
 	if err != nil {
 		return Credential{}, err
 	}
-	if err := ca.CheckRequest(o.request); err != nil {
+	if o.request, err = o.request.Checked(); err != nil {
 		return Credential{}, coded(err, "csr_refused", "the certificate request is refused")
 	}
 	// What was restricted in quarantine is of no use any more.

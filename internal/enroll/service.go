@@ -83,6 +83,7 @@ type Config struct {
 type Service struct {
 	Config
 	signing chan struct{} // a place for each request that is at the CA
+	known   knownRoots    // of TPM manufacturers
 }
 
 // New returns the service.

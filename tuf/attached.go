@@ -173,3 +173,24 @@ func (s stagedTarget) checkJSON(what, field, prefix string) error {
 	}
 	return nil
 }
+
+// beside are the targets that were published beside the image: the SHA-256 of each,
+// by name.
+func (r Release) beside() map[string]string {
+	names := map[string]string{}
+	if r.IMA != nil && r.IMA.AllowList != nil {
+		names[r.IMA.AllowList.Target] = r.IMA.AllowList.SHA256
+	}
+	if r.SBOM != nil && r.SBOM.Target != "" {
+		names[r.SBOM.Target] = r.SBOM.SHA256
+	}
+	for _, a := range []*Attached{r.Provenance, r.Signature} {
+		if a != nil {
+			names[a.Target] = a.SHA256
+		}
+	}
+	if r.Chunks != nil {
+		names[r.Chunks.Target] = r.Chunks.SHA256
+	}
+	return names
+}

@@ -24,7 +24,8 @@ const (
 
 // Export writes the repository as one file, a tar archive of metadata/ and
 // targets/, for devices without a network: every root, the current metadata, and
-// the content of the targets; with models, only the content of their releases.
+// the content of the targets; with models, only that of their releases and of what
+// was published beside these.
 // Nothing in it is to be believed: whoever unpacks it verifies it like any
 // repository.
 func (r *Repository) Export(w io.Writer, models ...string) error {
@@ -46,9 +47,10 @@ func (r *Repository) Export(w io.Writer, models ...string) error {
 			return nil
 		}
 		paths[t.Path(true)] = true
-		if t.Release != nil && t.Release.IMA != nil && t.Release.IMA.AllowList != nil {
-			l := t.Release.IMA.AllowList
-			paths[Target{Name: l.Target, Hashes: map[string]string{"sha256": l.SHA256}}.Path(true)] = true
+		if t.Release != nil {
+			for name, digest := range t.Release.beside() {
+				paths[Target{Name: name, Hashes: map[string]string{"sha256": digest}}.Path(true)] = true
+			}
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -144,5 +145,55 @@ func TestParseReleaseBoundsChunks(t *testing.T) {
 		if _, err := tuf.ParseRelease(text); (err == nil) != tc.ok || err != nil && !errors.Is(err, tuf.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A name can be published again after it was withdrawn, with what was beside it.
+func TestWithdrawTakesWhatIsBeside(t *testing.T) {
+	for _, bits := range []int{0, 4} {
+		repo, dir, keys := newRepository(t, tuf.InitOptions{BinBits: bits})
+		publish := func(counter byte) tuf.Target {
+			t.Helper()
+			rel := release("fw-1", "edge", uint64(counter))
+			files := tuf.Files{Algorithm: "sha256", AllowList: strings.NewReader(lines(1))}
+			published, err := repo.PublishWithFiles(t.Context(), rel, bytes.NewReader(largeImage(counter)), files, start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return published
+		}
+		publish(1)
+		s, err := repo.Stage(start, func(d *tuf.Draft) error { return d.Withdraw("fw-1") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := words(s); !strings.Contains(got, "withdraws fw-1.chunks") || !strings.Contains(got, "withdraws fw-1.ima-allow") {
+			t.Errorf("withdrawn is:\n%s", got)
+		}
+		if _, err := repo.PublishStage(start, sign(t, s, tuf.Keys{Dir: keys})); err != nil {
+			t.Fatal(err)
+		}
+		indexOf(t, dir, publish(2))
+	}
+}
+
+// A device that gets its releases on a stick may also want only what changed.
+func TestExportOfAModelHasTheIndex(t *testing.T) {
+	repo, _, _ := newRepository(t, tuf.InitOptions{})
+	published, err := repo.Publish(t.Context(), release("fw-1", "edge", 1), bytes.NewReader(largeImage(1)), start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bundle bytes.Buffer
+	if err := repo.Export(&bundle, "edge"); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	err = tuf.ReadBundle(&bundle, func(name string, size int64, _ io.Reader) error {
+		found = found || strings.HasSuffix(name, published.Release.Chunks.SHA256+".fw-1.chunks") && size == published.Release.Chunks.Length
+		return nil
+	})
+	if err != nil || !found {
+		t.Errorf("the index is in the bundle: %v, %v", found, err)
 	}
 }

@@ -3,6 +3,7 @@ package tuf
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -62,13 +63,30 @@ func (d *Draft) release(rel Release, content []stagedTarget) error {
 	return nil
 }
 
-// Withdraw takes a target out of the role that has it.
+// Withdraw takes a target out of the role that has it, and with a release what was
+// published beside it.
 func (d *Draft) Withdraw(name string) error {
 	md, err := d.holder(name)
 	if err != nil {
 		return err
 	}
+	rel := NewTarget(name, md.Signed.Targets[name]).Release
 	delete(md.Signed.Targets, name)
+	if rel == nil {
+		return nil
+	}
+	for name, digest := range rel.beside() {
+		md, err := d.holder(name)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue
+		case err != nil:
+			return err
+		}
+		if NewTarget(name, md.Signed.Targets[name]).Hashes["sha256"] == digest {
+			delete(md.Signed.Targets, name)
+		}
+	}
 	return nil
 }
 

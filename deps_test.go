@@ -95,7 +95,7 @@ var allowed = map[string]string{
 	"internal/web":       "internal/fleet " + services,
 	"internal/agent":     "attest attest/ima attest/tpm tuf/client internal/api internal/atomicfile internal/fleet internal/version",
 	"internal/sim":       "attest attest/attesttest tuf internal/agent internal/api internal/atomicfile internal/fleet attest/tpm internal/agent/hostfacts internal/agent/slot internal/version",
-	"internal/cli":       "internal/atomicfile internal/publication ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm osv policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
+	"internal/cli":       "internal/atomicfile internal/publication tuf/sbom ca ca/vault internal/evidence attest attest/ear attest/ek attest/eventlog attest/ima attest/reference attest/tpm osv policy policy/archive policies tuf tuf/client tuf/kms internal/api internal/fleet internal/version",
 	"internal/server":    all,
 
 	"cmd/trothd":      "internal/server internal/version",

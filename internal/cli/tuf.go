@@ -45,7 +45,7 @@ to each signer (show, sign) and published once enough have signed.`,
 		a.tufInitCommand(), a.tufListCommand(), a.tufRefreshCommand(), a.tufRotateCommand(), a.tufStatusCommand(), a.tufRootCommand(),
 		a.tufCreateKeyCommand(), a.tufKMSKeyCommand(),
 		a.tufStageCommand(), a.tufAddKeyCommand(), a.tufRemoveKeyCommand(), a.tufThresholdCommand(), a.tufRotateRootCommand(),
-		a.tufDelegateCommand(), a.tufUndelegateCommand(), a.tufBinsCommand(),
+		a.tufDelegateCommand(), a.tufUndelegateCommand(), a.tufAllowDowngradeCommand(), a.tufBinsCommand(),
 		a.tufShowCommand(), a.tufSignCommand(), a.tufPublishCommand(), a.tufVerifyCommand(), a.tufExportCommand(), a.tufImportCommand())
 }
 

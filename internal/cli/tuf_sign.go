@@ -108,17 +108,23 @@ needs no network and no repository.`,
 
 func (a *app) tufPublishCommand() *cobra.Command {
 	var l place
+	var asked requirements
 	cmd := &cobra.Command{
 		Use:   "publish [FILE]... --repo DIR --keys DIR",
 		Short: "Publish what is staged, once enough have signed",
 		Long: `Collect the signatures of stage files, and publish what is staged if each role has as
 many as it needs; otherwise say whose are missing, keep what there is, and end with
-status 1. The keys directory holds the snapshot and timestamp keys.`,
+status 1. The keys directory holds the snapshot and timestamp keys.
+
+Policy is asked about each release in it, with all who signed it: see firmware publish.`,
 		Example: "  troth tuf publish alice.json bob.json --repo repo --keys online-keys",
 		Args:    cobra.ArbitraryArgs,
-		RunE: a.action(func(_ context.Context, args []string) error {
+		RunE: a.action(func(ctx context.Context, args []string) error {
 			repo, err := l.openSigning()
 			if err != nil {
+				return err
+			}
+			if err := asked.review(ctx, a, repo); err != nil {
 				return err
 			}
 			var copies []*tuf.Stage
@@ -140,11 +146,13 @@ status 1. The keys directory holds the snapshot and timestamp keys.`,
 			return a.printer().print(got, func(p *page) {
 				p.line("Published.")
 				got.draw(p)
+				asked.draw(p)
 			})
 		}),
 	}
 	l.repoFlag(cmd.Flags())
 	l.keysFlag(cmd.Flags())
+	asked.flags(cmd.Flags())
 	return cmd
 }
 

@@ -76,8 +76,8 @@ bench: ## Run all benchmarks; x/… are ratios within one run
 fuzz: ## Fuzz every target for FUZZTIME (2m); plain tests run the seeds
 	@tools/fuzz.sh $(FUZZTIME)
 
-chaos: ## Kill the agent at POINTS (60) seeded points of an update (SEED=1)
-	TROTH_CHAOS_POINTS=$(or $(POINTS),60) TROTH_CHAOS_SEED=$(or $(SEED),1) go test -count=1 -v -timeout=60m -run 'TestAttack_T8' ./cmd/troth-agent
+chaos: ## Kill the agent at POINTS (60) seeded points, by itself and led by a service (SEED=1)
+	TROTH_CHAOS_POINTS=$(or $(POINTS),60) TROTH_CHAOS_SEED=$(or $(SEED),1) go test -count=1 -v -timeout=60m -run 'TestAttack_T8' ./cmd/troth-agent ./test/e2e
 
 capture: ## Boot real kernels in emulated machines and keep their evidence as test data anew
 	@tools/setup.sh capture

@@ -107,13 +107,13 @@ func (b *bench) close() error {
 	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
 }
 
-// programs is the directory of trothd, troth and troth-sim.
+// programs is the directory of trothd, troth, troth-sim and troth-agent.
 var programs = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("TROTH_BIN"); bin != "" {
 		return bin, nil
 	}
 	bin := filepath.Join(shared.dir, "bin")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", bin+"/", "troth/cmd/trothd", "troth/cmd/troth", "troth/cmd/troth-sim")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", bin+"/", "troth/cmd/trothd", "troth/cmd/troth", "troth/cmd/troth-sim", "troth/cmd/troth-agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build programs: %w\n%s", err, out)

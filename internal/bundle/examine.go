@@ -21,8 +21,8 @@ type examined struct {
 }
 
 // examine has a bundle show that it can decide: it is unpacked within its limits,
-// compiled with the built-in functions that policies may use, its own tests pass,
-// and it answers every kind of question on a device of which nothing is known and
+// compiled with the built-in functions that policies may use, linted, its own tests
+// pass, and it answers every kind of question on a device of which nothing is known and
 // on some of the fleet's. Errors are for its author.
 func (s *Service) examine(ctx context.Context, content []byte) (examined, error) {
 	ctx, stop := context.WithTimeout(ctx, s.Deadline)
@@ -50,6 +50,10 @@ func (s *Service) passes(ctx context.Context, content []byte) (examined, error) 
 	if err != nil {
 		return examined{}, err
 	}
+	warnings, err := policy.Lint(ctx, unpacked.FS)
+	if err != nil {
+		return examined{}, err
+	}
 	tests, err := policy.Test(ctx, unpacked.FS)
 	if err != nil {
 		return examined{}, err
@@ -62,8 +66,22 @@ func (s *Service) passes(ctx context.Context, content []byte) (examined, error) 
 	}
 	return examined{engine, fleet.BundleChecks{
 		Files: unpacked.Files, Bytes: unpacked.Bytes, Roots: unpacked.Roots,
-		Controls: len(engine.Controls()), Tests: tests.Passed, Coverage: int(tests.Coverage),
+		Controls: len(engine.Controls()), Tests: tests.Passed, Coverage: int(tests.Coverage), Warnings: shownWarnings(warnings),
 	}}, nil
+}
+
+// maxWarnings is how many of the linter's are kept, for whoever approves.
+const maxWarnings = 50
+
+func shownWarnings(problems []policy.Problem) []string {
+	var list []string
+	for _, p := range problems[:min(len(problems), maxWarnings)] {
+		list = append(list, p.String())
+	}
+	if more := len(problems) - maxWarnings; more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
+	}
+	return list
 }
 
 // shownTests is how many failing tests a refusal names.

@@ -55,6 +55,7 @@ var expected = []row{
 	{route: "GET /v1/devices/{id}", roles: readers, status: 404},
 	{route: "GET /v1/devices/{id}/certificates", roles: readers, status: 404},
 	{route: "GET /v1/devices/{id}/evidence", roles: readers, status: 404},
+	{route: "GET /v1/devices/{id}/decision", roles: readers, status: 404},
 	{route: "GET /v1/devices/{id}/result", roles: "admin operator proxy", status: 404},
 	{route: "POST /v1/devices/{id}/quarantine", roles: operators, body: reason, status: 404},
 	{route: "POST /v1/devices/{id}/rotate-key", roles: operators, body: reason, status: 404},
@@ -73,7 +74,23 @@ var expected = []row{
 	{route: "POST /v1/ca/activate", roles: "admin", body: "{}", status: 403}, // the devices of this test confirm nothing
 	{route: "POST /v1/ca/retire", roles: "admin", body: "{}", status: 409},
 	{route: "GET /authz", roles: "admin proxy", query: "?device=x&action=read", status: 403},
+	{route: "POST /v1/vulnerabilities", roles: operators, body: `{"records":[{"id":"A-1"}],"last":true}`, status: 200},
+	{route: "GET /v1/vulnerabilities", roles: readers, status: 200},
+	{route: "GET /v1/vulnerabilities/{id}", roles: readers, status: 404},
+	{route: "GET /v1/affected", roles: readers, status: 200},
 	{route: "GET /v1/releases", roles: readers, status: 200},
+	{route: "GET /v1/policies", roles: readers, status: 200},
+	{route: "GET /v1/policies/{id}", roles: readers, status: 404},
+	{route: "GET /v1/policies/{id}/archive", roles: readers, status: 404},
+	{route: "GET /v1/policies/{id}/differences", roles: readers, status: 404},
+	{route: "POST /v1/policies", roles: operators, body: `{"target":"policies/nobody"}`, status: 403},
+	{route: "POST /v1/policies/{id}/rollback", roles: operators, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/reject", roles: operators, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/shadow", roles: operators, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/unshadow", roles: operators, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/approve", roles: "admin", body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/activate", roles: "admin", body: reason, status: 404},
+	{route: "POST /v1/policy-preview", roles: operators, query: "?bundle=nobody", status: 404},
 	{route: "GET /v1/rollouts", roles: readers, status: 200},
 	{route: "GET /v1/rollouts/{id}", roles: readers, status: 404},
 	{route: "POST /v1/rollouts", roles: operators, body: `{"model":"edge-100","version":"9"}`, status: 404},
@@ -151,7 +168,7 @@ func (s *service) bootstrap() credential {
 // TestAttack_S1_EveryRouteDeniesByDefault walks every route with every kind of
 // caller.
 func TestAttack_S1_EveryRouteDeniesByDefault(t *testing.T) {
-	s := newService(t)
+	s := newService(t, withPolicies(t))
 	everybody := callers(s)
 	for _, r := range expected {
 		t.Run(strings.ReplaceAll(r.route, "/", "|"), func(t *testing.T) {

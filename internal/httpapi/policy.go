@@ -63,9 +63,11 @@ func (e *edge) policyRoutes() {
 			return answer(bundleView(b), err)
 		})
 	}
-	preview := post("preview-policy", api.PathPolicyPreview, "What a policy bundle would change: lines of JSON, the last with the report")
-	preview.MaxBodyBytes = bundle.MaxArchive + 1024
-	byOperator(e, preview, "policy.preview", e.previewPolicy)
+	op := post("preview-policy", api.PathPolicyPreview, "What a policy bundle would change: lines of JSON, the last with the report")
+	op.MaxBodyBytes = bundle.MaxArchive + 1024
+	op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{}}
+	byOperator(e, op, "policy.preview", e.previewPolicy)
+	op.RequestBody.Required = false // huma takes a raw body for required; the handler looks
 }
 
 // patient is a context that outlives the time of an ordinary answer, and its caller.

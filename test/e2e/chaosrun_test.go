@@ -197,14 +197,7 @@ func TestAttack_T8_RunKilledAtAnyPoint(t *testing.T) {
 	points, seed := number("TROTH_CHAOS_POINTS", 4), number("TROTH_CHAOS_SEED", 1)
 	source := rand.New(rand.NewPCG(uint64(seed), 9))
 	s := newService(t, "check_in: {interval: 1s, fresh: 60s, sweep: 1s}\nfirmware: {refresh: 1s}\n")
-	if err := s.publish(patch, 2, false); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 20*time.Second, "the service knows the patch", func() (string, bool) {
-		var list api.ReleaseList
-		s.get(t, api.PathReleases, &list)
-		return fmt.Sprint(len(list.Releases), " releases"), len(list.Releases) == 2
-	})
+	s.alsoPatch(t)
 	for done, attempts := 0, 0; done < points; {
 		m := newMachine(t, s)
 		if m.boot(); source.IntN(4) == 0 { // while it enrols

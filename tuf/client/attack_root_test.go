@@ -1,11 +1,13 @@
 package client_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"troth/tuf/client"
@@ -89,6 +91,64 @@ func TestAttack_T3_RejectedMetadataIsNotKept(t *testing.T) {
 			h.put("/metadata/timestamp.json", good)
 			d.reboot(t)
 			d.mustRefresh(t)
+		})
+	}
+}
+
+// Keys were stolen, and were replaced. What the thief signed while they counted may
+// have been believed; from the new root on nothing of it is, whatever the thief holds
+// back, and whatever versions they counted up.
+func TestAttack_T2_StolenKeysCountNoMore(t *testing.T) {
+	online := []string{metadata.TIMESTAMP, metadata.SNAPSHOT}
+	for what, stolen := range map[string][]string{
+		"timestamp": {metadata.TIMESTAMP},
+		"online":    online,
+		"all":       append([]string{metadata.TARGETS}, online...),
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newHostile(t)
+			d := h.newDevice()
+			d.mustRefresh(t)
+			thief := map[string][]signature.Signer{}
+			for _, role := range stolen {
+				thief[role] = h.signers[role]
+			}
+			// They count up what they can, so that nothing else is ever new.
+			h.timestamp.Signed.Version = 1000
+			if len(stolen) > 1 {
+				h.snapshot.Signed.Version = 1000
+			}
+			if len(stolen) > 2 {
+				h.targets.Signed.Version = 1000
+				h.addTarget("malware", []byte("malware"))
+			}
+			h.publish()
+			d.mustRefresh(t)
+
+			// Recovery: new keys, and versions from where they were.
+			for _, role := range stolen {
+				h.replaceKey(role)
+			}
+			h.bumpRoot()
+			delete(h.targets.Signed.Targets, "malware")
+			h.targets.Signed.Version, h.snapshot.Signed.Version, h.timestamp.Signed.Version = 2, 2, 2
+			h.publish()
+			d.mustRefresh(t)
+			d.wantKept(t, 2, 2, 2, 2)
+			if _, err := d.Lookup(t.Context(), "malware"); client.Code(err) != client.CodeNotFound {
+				t.Errorf("the thief's target: %v", err)
+			}
+
+			// The thief goes on, in the old root's name, with everything they have.
+			h.put("/metadata/2.root.json", nil)
+			maps.Copy(h.signers, thief)
+			h.targets.Signed.Version, h.snapshot.Signed.Version, h.timestamp.Signed.Version = 3000, 3000, 3000
+			h.addTarget("malware", []byte("malware"))
+			h.publish()
+			d.refuse(t, client.CodeSignature)
+			d.reboot(t) // with the factory's root, which is older than what the device has
+			d.refuse(t, client.CodeSignature)
+			d.wantKept(t, 2, 2, 2, 2)
 		})
 	}
 }

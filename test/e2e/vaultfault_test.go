@@ -25,13 +25,21 @@ import (
 // storage, and after each the same question: does Vault's own record of what it
 // signed agree with the service's?
 
-func TestAttack_S9_VaultSealedAndRestarted(t *testing.T) {
-	t.Parallel()
+// onVault is a service whose CA is Vault, and a device that it knows.
+func onVault(t testing.TB) (*vaultRig, *service, *attacker) {
+	t.Helper()
 	v := newVaultRig(t)
 	s := newService(t, v.config)
-	a, b := newAttacker(t, s), newAttacker(t, s)
+	a := newAttacker(t, s)
 	a.enroll()
 	a.mustCheckIn("compliant")
+	return v, s, a
+}
+
+func TestAttack_S9_VaultSealedAndRestarted(t *testing.T) {
+	t.Parallel()
+	v, s, a := onVault(t)
+	b := newAttacker(t, s)
 	reopen := func(t testing.TB) { v.server.Restart(t); v.server.Unseal(t) }
 	kill := func(testing.TB) { v.server.Kill() }
 	for _, fault := range []struct {
@@ -83,11 +91,7 @@ func (a *attacker) renewed() {
 
 func TestAttack_S9_VaultTokenEnds(t *testing.T) {
 	t.Parallel()
-	v := newVaultRig(t)
-	s := newService(t, v.config)
-	a := newAttacker(t, s)
-	a.enroll()
-	a.mustCheckIn("compliant")
+	v, s, a := onVault(t)
 
 	// Revoked between our login and the request that uses it.
 	before := v.server.SignRequests(t)
@@ -126,11 +130,8 @@ func TestAttack_S9_VaultTokenEnds(t *testing.T) {
 
 func TestAttack_S8_RoleLoosened(t *testing.T) {
 	t.Parallel()
-	v := newVaultRig(t)
-	s := newService(t, v.config)
-	a, b := newAttacker(t, s), newAttacker(t, s)
-	a.enroll()
-	a.mustCheckIn("compliant")
+	v, s, a := onVault(t)
+	b := newAttacker(t, s)
 	held := a.serial
 	for name, settings := range map[string]map[string]any{
 		"for servers too":     {"server_flag": true},
@@ -167,11 +168,7 @@ func TestAttack_S8_RoleLoosened(t *testing.T) {
 
 func TestAttack_S9_RoleTightened(t *testing.T) {
 	t.Parallel()
-	v := newVaultRig(t)
-	s := newService(t, v.config)
-	a := newAttacker(t, s)
-	a.enroll()
-	a.mustCheckIn("compliant")
+	v, s, a := onVault(t)
 	signed := len(v.server.SignedCertificates(t))
 	for name, settings := range map[string]map[string]any{
 		"other names":     {"allowed_uri_sans": []string{"spiffe://elsewhere/device/*"}},
@@ -203,11 +200,8 @@ func TestAttack_S9_RoleTightened(t *testing.T) {
 // A Vault that takes longer than anybody waits, and one whose answer breaks off.
 func TestAttack_S8_VaultSlow(t *testing.T) {
 	t.Parallel()
-	v := newVaultRig(t)
-	s := newService(t, v.config)
-	a, b := newAttacker(t, s), newAttacker(t, s)
-	a.enroll()
-	a.mustCheckIn("compliant")
+	v, s, a := onVault(t)
+	b := newAttacker(t, s)
 
 	v.door.at(func(w http.ResponseWriter, r *http.Request) {
 		whole := &discard{}
@@ -254,11 +248,7 @@ func (*discard) WriteHeader(int)             {}
 // who finds it in Vault's audit log can have it revoked.
 func TestAttack_S8_LostCertificateOpensNothing(t *testing.T) {
 	t.Parallel()
-	v := newVaultRig(t)
-	s := newService(t, v.config)
-	a := newAttacker(t, s)
-	a.enroll()
-	a.mustCheckIn("compliant")
+	v, s, a := onVault(t)
 	held := a.serial
 	v.door.at(v.door.cutAfter(0))
 	_, err := a.renew()

@@ -142,6 +142,14 @@ type Release struct {
 	Length    int64          `json:"length"`
 	SHA256    string         `json:"sha256"`
 	Reference map[int]string `json:"reference,omitempty"`
+	// Minimum is the lowest counter to come from; DowngradeFrom the highest counter
+	// that the release may take the place of although its own is lower.
+	Minimum       uint64 `json:"minimum,omitempty"`
+	DowngradeFrom uint64 `json:"downgrade_from,omitempty"`
+	// Refused releases are listed and nothing else: no device installs them.
+	Refused       bool   `json:"refused,omitempty"`
+	RefusedCode   string `json:"refused_code,omitempty"`
+	RefusedReason string `json:"refused_reason,omitempty"`
 }
 
 // ReleaseList is all of them.

@@ -19,7 +19,9 @@ func (a *app) firmwareCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the releases that the server knows",
 		Long: `List the firmware releases that the server read from its repository's signed
-metadata. A release that was just published appears once the server looked again.`,
+metadata. A release that was just published appears once the server looked again.
+One that policy does not take in is listed as refused, with the reason: no device is
+told to install it.`,
 		Example: "  troth firmware list -o json",
 		Args:    takes(),
 		RunE:    a.action(func(ctx context.Context, _ []string) error { return a.firmwareList(ctx) }),
@@ -44,9 +46,18 @@ func (a *app) firmwareList(ctx context.Context) error {
 func drawReleases(p *page, got api.ReleaseList) {
 	t := &table{head: []string{"MODEL", "VERSION", "COUNTER", "SECURITY", "BYTES", "TARGET", "NOTES"}}
 	for _, r := range got.Releases {
-		t.add(r.Model, r.Version, strconv.FormatUint(r.Counter, 10), yesNo(r.Security), strconv.FormatInt(r.Length, 10), r.Target, dash(r.Notes))
+		version := r.Version
+		if r.Refused {
+			version += " (refused)"
+		}
+		t.add(r.Model, version, strconv.FormatUint(r.Counter, 10), yesNo(r.Security), strconv.FormatInt(r.Length, 10), r.Target, dash(r.Notes))
 	}
 	p.table(t, "No releases.")
+	for _, r := range got.Releases {
+		if r.Refused {
+			p.line("Refused: %s of %s. %s (%s)", r.Version, r.Model, r.RefusedReason, r.RefusedCode)
+		}
+	}
 }
 
 // codeInvalidReference: a file of reference values cannot be signed.
@@ -80,6 +91,7 @@ func released(t tuf.Target) api.Release {
 	}
 	out.Model, out.Version, out.Counter = t.Release.Model, t.Release.Version, t.Release.Counter
 	out.Security, out.Notes = t.Release.Security, t.Release.Notes
+	out.Minimum, out.DowngradeFrom = t.Release.Minimum, t.Release.DowngradeFrom
 	if t.Release.Reference != nil {
 		out.Reference = map[int]string{}
 		for index, value := range t.Release.Reference.PCRs {

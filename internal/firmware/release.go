@@ -21,7 +21,7 @@ func release(t client.Target) (r fleet.Release, ok bool) {
 	r = fleet.Release{
 		Target: t.Name, Model: signed.Model, Version: signed.Version, Counter: signed.Counter, Security: signed.Security,
 		Notes: signed.Notes, Length: t.Length, SHA256: t.Hashes["sha256"], Reference: fleet.ReferencePCRs{},
-		Files: fileRules(signed.IMA),
+		Files: fileRules(signed.IMA), Minimum: signed.Minimum, DowngradeFrom: signed.DowngradeFrom,
 	}
 	if bom := signed.SBOM; bom != nil && bom.Target != "" {
 		r.SBOM = &fleet.SBOM{Target: bom.Target, Format: bom.Format, SHA256: bom.SHA256}

@@ -20,6 +20,7 @@ import (
 	"troth/internal/fleet"
 	"troth/tuf"
 	"troth/tuf/client"
+	"troth/tuf/provenance"
 )
 
 // Config says where the repository is and what to trust in it.
@@ -34,8 +35,14 @@ type Config struct {
 	// management service; see tuf.Keys.
 	Passphrase func(file string) ([]byte, error)
 	Remote     func(file string, text []byte) (signature.Signer, error)
-	// Alerts is told of signatures that will not be renewed in time; nil: nobody is.
+	// Alerts is told of signatures that will not be renewed in time, and of releases
+	// that are refused; nil: nobody is.
 	Alerts AlertStore
+
+	// Policy says which releases are taken in; nil: all that are signed. Trust is whom
+	// it may believe about who built and signed an image; nil: nobody.
+	Policy Policy
+	Trust  *provenance.Trust
 }
 
 // Repository is the published firmware. It is safe for concurrent use.
@@ -51,6 +58,11 @@ type Repository struct {
 	revision string                              // of current; under refresh
 	missing  error                               // allow-lists that current lacks; under refresh
 	watched  time.Time                           // when watch last looked; under refresh
+
+	refused atomic.Pointer[[]fleet.RefusedRelease]
+	judged  judged    // under refresh
+	told    int       // refused releases of which people were told; under refresh
+	toldAt  time.Time // when that was
 }
 
 // NewRepository returns the repository. Its catalogue is empty, and so matches
@@ -58,6 +70,7 @@ type Repository struct {
 func NewRepository(c Config) *Repository {
 	r := &Repository{Config: c}
 	r.current.Store(&fleet.Catalog{})
+	r.refused.Store(&[]fleet.RefusedRelease{})
 	return r
 }
 
@@ -67,6 +80,10 @@ func (r *Repository) Loaded() bool { return r.loaded.Load() }
 
 // Catalog is the set of releases that the last successful Refresh read.
 func (r *Repository) Catalog() fleet.Catalog { return *r.current.Load() }
+
+// Refused are the releases that the last successful Refresh read and did not take
+// in.
+func (r *Repository) Refused() []fleet.RefusedRelease { return *r.refused.Load() }
 
 // Refresh re-signs the repository where it is due and the keys are here, and
 // reads it. Metadata that does not verify changes nothing: the last set that did
@@ -87,7 +104,7 @@ func (r *Repository) Refresh(ctx context.Context) error {
 	}
 	signErr := r.resign()
 	readErr := r.read(ctx)
-	return errors.Join(readErr, signErr, r.watch(ctx, signErr))
+	return errors.Join(readErr, signErr, r.watch(ctx, signErr), r.tellRefused(ctx))
 }
 
 // memory is where the client keeps the metadata that it accepted.
@@ -128,20 +145,19 @@ func (r *Repository) read(ctx context.Context) error {
 	}
 	r.expiries.Store(&signed.Roles)
 	problems := errors.Join(signed.Problems...)
-	if r.loaded.Load() && signed.Revision == r.revision {
+	if r.loaded.Load() && signed.Revision == r.revision && r.judged.by(r.Policy) {
 		return errors.Join(problems, r.missing)
 	}
-	next := make(fleet.Catalog, 0, len(signed.Targets))
-	for _, t := range signed.Targets {
-		if release, ok := release(t); ok {
-			next = append(next, release)
-		}
+	next, refused, undecided, err := r.judge(ctx, updater, signed.Targets)
+	if err != nil {
+		return err
 	}
 	r.current.Store(&next)
+	r.refused.Store(&refused)
 	r.loaded.Store(true)
 	r.rules.keep(next)
 	r.revision, r.missing = signed.Revision, missing(next, signed.Targets)
-	return errors.Join(problems, r.missing)
+	return errors.Join(problems, r.missing, undecided)
 }
 
 // open makes the TUF client. Without a configured root, the first one that is

@@ -18,6 +18,10 @@ type Release struct {
 	Reference ReferencePCRs
 	Files     FileRules
 	SBOM      *SBOM // nil: none, or none that is published here
+	// Minimum is the lowest counter of a release that a device must run to install
+	// this one; zero: any. DowngradeFrom is the highest counter of a release that this
+	// one may take the place of although it comes before; zero: none.
+	Minimum, DowngradeFrom uint64
 }
 
 // SBOM is a TUF target with the bill of materials of a release.

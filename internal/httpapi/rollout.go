@@ -10,6 +10,12 @@ import (
 	"troth/internal/fleet"
 )
 
+// ReleaseCatalog is the published firmware.
+type ReleaseCatalog interface {
+	Catalog() fleet.Catalog
+	Refused() []fleet.RefusedRelease
+}
+
 type route func(id, path, summary string) huma.Operation
 
 func (e *edge) rolloutRoutes(get, post route) {
@@ -37,12 +43,23 @@ func (e *edge) rolloutRoutes(get, post route) {
 func (e *edge) listReleases(_ context.Context, _ fleet.Token, _ *struct{}) (*body[api.ReleaseList], error) {
 	out := api.ReleaseList{Releases: []api.Release{}}
 	for _, r := range e.Catalog.Catalog() {
-		out.Releases = append(out.Releases, api.Release{
-			Target: r.Target, Model: r.Model, Version: r.Version, Counter: r.Counter, Security: r.Security, Notes: r.Notes,
-			Length: r.Length, SHA256: r.SHA256, Reference: r.Reference,
-		})
+		out.Releases = append(out.Releases, releaseView(r))
+	}
+	if c, ok := e.Catalog.(ReleaseCatalog); ok {
+		for _, r := range c.Refused() {
+			view := releaseView(r.Release)
+			view.Refused, view.RefusedCode, view.RefusedReason = true, r.Code, r.Reason
+			out.Releases = append(out.Releases, view)
+		}
 	}
 	return answer(out, nil)
+}
+
+func releaseView(r fleet.Release) api.Release {
+	return api.Release{
+		Target: r.Target, Model: r.Model, Version: r.Version, Counter: r.Counter, Security: r.Security, Notes: r.Notes,
+		Length: r.Length, SHA256: r.SHA256, Reference: r.Reference, Minimum: r.Minimum, DowngradeFrom: r.DowngradeFrom,
+	}
 }
 
 func (e *edge) listRollouts(ctx context.Context, _ fleet.Token, _ *struct{}) (*body[api.RolloutList], error) {

@@ -70,7 +70,7 @@ func (s *Service) Compare(ctx context.Context) error {
 	}
 	catalog := s.Releases.Catalog()
 	last := s.current.Load()
-	if !s.unread && feed.Revision == last.feed.Revision && same(catalog, last.catalog) {
+	if last != nil && !s.unread && feed.Revision == last.feed.Revision && same(catalog, last.catalog) {
 		return nil
 	}
 	next := &comparison{feed: feed, catalog: catalog, releases: make(map[release]*assessment, len(catalog))}

@@ -10,18 +10,11 @@ import (
 // Release is none. It reads nothing but the last comparison.
 func (s *Service) Facts(r fleet.Release) policy.ReleaseVulnerabilitiesInput {
 	c := s.current.Load()
-	a := c.releases[named(r)]
-	in := policy.ReleaseVulnerabilitiesInput{FeedAt: c.feed.At}
-	switch {
-	case c.feed.Revision == 0:
-		in.Problem = problemFeed
-	case r.Version == "":
-		in.Problem = problemRelease
-	case a == nil || digest(a.Release) != digest(r):
-		in.Problem = problemPending
-	default:
-		in.Problem = a.problem
+	if c == nil {
+		return policy.ReleaseVulnerabilitiesInput{Problem: problemPending}
 	}
+	in := policy.ReleaseVulnerabilitiesInput{FeedAt: c.feed.At, Problem: c.problem(r)}
+	a := c.releases[named(r)]
 	if in.Problem != "" {
 		return in
 	}
@@ -39,6 +32,22 @@ func (s *Service) Facts(r fleet.Release) policy.ReleaseVulnerabilitiesInput {
 	}
 	in.NoCritical, in.NoHigh = fixed(firstAbove(later, osv.Critical)), fixed(firstAbove(later, osv.High))
 	return in
+}
+
+// problem is why nothing is known of the release.
+func (c *comparison) problem(r fleet.Release) string {
+	a := c.releases[named(r)]
+	switch {
+	case c.feed.Revision == 0:
+		return problemFeed
+	case r.Version == "":
+		return problemRelease
+	case r.SBOM == nil:
+		return problemSBOM
+	case a == nil || digest(a.Release) != digest(r):
+		return problemPending
+	}
+	return a.problem
 }
 
 func (a *assessment) counts(undecided bool) policy.VulnerabilityCounts {

@@ -13,6 +13,7 @@ import (
 const (
 	maxAffected = 1000 // rows
 	maxDevices  = 1000 // devices of a row
+	maxRecords  = 100  // of one name
 )
 
 // Affected is a vulnerability of a release.
@@ -50,6 +51,9 @@ type Query struct {
 // these, by their last proof, and which release is the first without.
 func (s *Service) Overview(ctx context.Context, q Query) (Overview, error) {
 	c := s.current.Load()
+	if c == nil {
+		return Overview{}, fleet.Errorf(fleet.Unavailable, "not_compared", "the releases are not compared with the records yet: try again")
+	}
 	o := Overview{Feed: c.feed}
 	for _, r := range c.catalog {
 		a := c.releases[named(r)]
@@ -118,20 +122,14 @@ func (s *Service) List(ctx context.Context, f fleet.VulnerabilityFilter) ([]flee
 }
 
 // Show is every imported record with the name, and what they affect.
-func (s *Service) Show(ctx context.Context, name string) ([]osv.Record, Overview, error) {
-	list, err := s.Store.Vulnerabilities(ctx, fleet.VulnerabilityFilter{Name: name, Limit: maxAffected})
+func (s *Service) Show(ctx context.Context, name string) ([]fleet.Vulnerability, Overview, error) {
+	list, err := s.Store.Vulnerabilities(ctx, fleet.VulnerabilityFilter{Name: name, Limit: maxRecords})
 	if err != nil {
 		return nil, Overview{}, err
 	}
 	if len(list) == 0 {
 		return nil, Overview{}, fleet.Errorf(fleet.NotFound, "vulnerability_not_found", "no imported record has the name %.128q", name)
 	}
-	records := make([]osv.Record, len(list))
-	for i, v := range list {
-		if records[i], err = kept(v); err != nil {
-			return nil, Overview{}, err
-		}
-	}
 	o, err := s.Overview(ctx, Query{Name: name})
-	return records, o, err
+	return list, o, err
 }

@@ -45,14 +45,10 @@ type Config struct {
 type Service struct {
 	Config
 	comparing sync.Mutex
-	materials map[string]*materials // by SHA-256 of the document; under comparing
-	unread    bool                  // a document could not be read; under comparing
-	current   atomic.Pointer[comparison]
+	materials map[string]*materials      // by SHA-256 of the document; under comparing
+	unread    bool                       // a document could not be read; under comparing
+	current   atomic.Pointer[comparison] // nil: none yet
 }
 
 // New returns the service. Until the first Compare it knows of no release.
-func New(c Config) *Service {
-	s := &Service{Config: c, materials: map[string]*materials{}}
-	s.current.Store(&comparison{releases: map[release]*assessment{}})
-	return s
-}
+func New(c Config) *Service { return &Service{Config: c, materials: map[string]*materials{}} }

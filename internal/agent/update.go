@@ -58,6 +58,9 @@ func (a *Agent) afterBootOfGoodSlot(running slot.Slot) error {
 		if running.Version == a.update.Version {
 			return a.report(fleet.MemberSuccess, running.Version, nil)
 		}
+		if s, ok := a.slots.(interface{ Untried() bool }); ok && s.Untried() {
+			return a.report("", "", nil) // the agent was ended before the reboot; the service assigns it again
+		}
 		return a.report(fleet.MemberRolledBack, a.update.Version, errors.New("the boot loader went back to the old slot"))
 	case fleet.MemberDownloading, fleet.MemberInstalling:
 		return a.report("", "", nil) // cut short; the service assigns it again

@@ -184,9 +184,9 @@ func (m *machine) trial() bool {
 	return trial || err != nil
 }
 
-// The agent that a service leads is killed, as by a power cut, at seeded points of
-// enrolment, check-in, download, install, switch and confirmation. Each time a whole
-// release boots and the device says which; in the end it runs the patch, the rollout
+// The agent that a service leads is killed, with its device as by a power cut or
+// alone, at seeded points of enrolment, check-in, download, install, switch and
+// confirmation. Each time a whole release boots and the device says which; in the end it runs the patch, the rollout
 // has succeeded, and the service knows of one certificate that lives.
 // TROTH_CHAOS_POINTS says how many, TROTH_CHAOS_SEED which.
 func TestAttack_T8_RunKilledAtAnyPoint(t *testing.T) {
@@ -231,12 +231,18 @@ func (m *machine) killed(source *rand.Rand, attempts *int) int {
 	m.t.Helper()
 	*attempts++
 	where := m.die(source)
-	version := m.boot()
+	how := "power cut"
+	version := ""
+	if running, _, _, err := m.slots.Running(); err == nil && source.IntN(3) == 0 {
+		how, version = "kill", running.Version // only the agent ended, and is started again
+	} else {
+		version = m.boot()
+	}
 	if !stateful.MatchString(where) {
 		return 0
 	}
 	said := regexp.MustCompile(`state=[a-z-]+`).FindAllString(m.said.String(), -1)
-	m.t.Logf("after %v, killed before %s: boots %s", said, where, version)
+	m.t.Logf("after %v, %s before %s: runs %s", said, how, where, version)
 	return 1
 }
 

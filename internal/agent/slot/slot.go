@@ -153,6 +153,12 @@ func (p Pair) Running() (slot Slot, name string, trial bool, err error) {
 	return s.Slots[s.Running], s.Running, trial, err
 }
 
+// Untried says that a slot is on trial, and that no boot has tried it yet.
+func (p Pair) Untried() bool {
+	s, err := p.load()
+	return err == nil && s.Trial != "" && s.Tries == tries && s.Running != s.Trial
+}
+
 // Install writes an image into the slot that is not running, reads it back, and
 // puts it on trial for the next boot. The image must have the digest and length
 // of want, which were verified. downgradeFrom is the highest release counter that

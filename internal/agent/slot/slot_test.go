@@ -148,3 +148,26 @@ func TestDamagedState(t *testing.T) {
 		}
 	}
 }
+
+// Whether a boot has tried a new slot decides what its failure to run means.
+func TestUntried(t *testing.T) {
+	p := slot.Open(filepath.Join(t.TempDir(), "slots"))
+	if err := p.Format(strings.NewReader("one"), "1", 1); err != nil {
+		t.Fatal(err)
+	}
+	install := func() error {
+		return p.Install(strings.NewReader("two"), slot.Slot{Version: "2", Counter: 2, SHA256: digest("two")}, 0)
+	}
+	boot := func() error { _, err := p.Boot(); return err }
+	for i, step := range []struct {
+		do   func() error
+		want bool
+	}{{func() error { return nil }, false}, {install, true}, {boot, false}, {boot, false}, {boot, false}, {boot, false}, {install, true}, {p.Revert, false}} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Untried(); got != step.want {
+			t.Errorf("after step %d: untried is %t", i, got)
+		}
+	}
+}

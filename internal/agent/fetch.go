@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,9 @@ var unfinished = []string{".part", ".chunks", ".chunks.part"} //nolint:gocheckno
 func fetch(ctx context.Context, updater *client.Client, t client.Target, dir string, has install.Installer) (string, client.Transfer, error) {
 	if t.Hashes["sha256"] == "" {
 		return "", client.Transfer{}, fmt.Errorf("target %s is signed without a SHA-256", t.Name)
+	}
+	if err := reaches(has, t); err != nil {
+		return "", client.Transfer{}, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", client.Transfer{}, fmt.Errorf("make download directory: %w", err)
@@ -109,18 +111,6 @@ func installFile(ctx context.Context, to install.Installer, path string, t clien
 func release(t client.Target) install.Release {
 	return install.Release{
 		Slot:          slot.Slot{Version: t.Release.Version, Counter: t.Release.Counter, SHA256: t.Hashes["sha256"], Length: t.Length},
-		DowngradeFrom: downgradeFrom(t.Custom),
+		DowngradeFrom: t.Release.DowngradeFrom,
 	}
-}
-
-// downgradeFrom reads the signed allowance to take the place of a release with a
-// higher counter: "downgrade_from" in the target's custom field.
-func downgradeFrom(custom json.RawMessage) uint64 {
-	var c struct {
-		DowngradeFrom uint64 `json:"downgrade_from"`
-	}
-	if json.Unmarshal(custom, &c) != nil {
-		return 0
-	}
-	return c.DowngradeFrom
 }

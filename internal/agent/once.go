@@ -94,11 +94,19 @@ func (o Once) choose(ctx context.Context, updater *client.Client) (client.Target
 	if err != nil {
 		return client.Target{}, err
 	}
-	var best client.Target
+	var best, far client.Target
 	for _, t := range catalog.Targets {
-		if t.Release != nil && t.Release.Model == o.Model && (best.Release == nil || t.Release.Counter > best.Release.Counter) {
+		if t.Release == nil || t.Release.Model != o.Model {
+			continue
+		}
+		if reaches(o.Installer, t) != nil {
+			far = t
+		} else if best.Release == nil || t.Release.Counter > best.Release.Counter {
 			best = t
 		}
+	}
+	if best.Release == nil {
+		best = far // which is refused, and says why
 	}
 	if best.Release == nil {
 		return client.Target{}, fmt.Errorf("the repository has no release for model %s", o.Model)

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"fmt"
 
 	"troth/internal/fleet"
 )
@@ -31,27 +32,33 @@ func (s *Service) observe(ctx context.Context, d fleet.Device, report fleet.Upda
 	if err != nil {
 		return nil, err
 	}
-	m, changed := s.member(r, m, d, report)
+	release, published := s.Releases.Catalog().Find(r.Model, r.Version)
+	published = published && release.Target == r.Target
+	m, changed := s.member(r, release, m, d, report)
 	if changed {
 		if r, err = s.step(ctx, r, &m); err != nil {
 			return nil, err
 		}
 	}
-	if !r.Offers(m) || d.Lifecycle != fleet.Active {
+	// What was withdrawn, or is refused, is offered to nobody.
+	if !r.Offers(m) || d.Lifecycle != fleet.Active || !published {
 		return nil, nil
 	}
 	return &r, nil
 }
 
 // member moves a member on. A device that may no longer be touched, or is past
-// the release already, leaves the rollout without counting against it.
-func (s *Service) member(r fleet.Rollout, m fleet.Member, d fleet.Device, report fleet.UpdateReport) (fleet.Member, bool) {
+// the release already, or below what it can be installed over, leaves the rollout
+// without counting against it.
+func (s *Service) member(r fleet.Rollout, release fleet.Release, m fleet.Member, d fleet.Device, report fleet.UpdateReport) (fleet.Member, bool) {
 	why := ""
 	switch {
 	case d.Lifecycle != fleet.Active:
 		why = "the device is " + string(d.Lifecycle)
-	case d.FirmwareCounter > r.Counter:
+	case d.FirmwareCounter > r.Counter && !release.Replaces(d.FirmwareCounter):
 		why = "the device proved a later release, " + d.FirmwareVersion
+	case m.State == fleet.MemberPending && d.FirmwareCounter < release.Minimum:
+		why = fmt.Sprintf("release_minimum: the release is for devices that run counter %d or later, and this one proved %d", release.Minimum, d.FirmwareCounter)
 	}
 	if why != "" && !m.State.Ended() {
 		m.State, m.Reason, m.ChangedAt = fleet.MemberSkipped, why, s.Now()

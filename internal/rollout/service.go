@@ -106,11 +106,9 @@ func (s *Service) Start(ctx context.Context, id, by string, plan fleet.Plan) (fl
 	if err != nil {
 		return r, err
 	}
-	var candidates []fleet.DeviceID
-	for _, d := range devices {
-		if d.FirmwareCounter < r.Counter {
-			candidates = append(candidates, d.ID)
-		}
+	candidates, err := s.candidates(r, devices)
+	if err != nil {
+		return r, err
 	}
 	r.Plan = plan
 	if err := s.gate(ctx, r, by, len(candidates)); err != nil {
@@ -122,6 +120,31 @@ func (s *Service) Start(ctx context.Context, id, by string, plan fleet.Plan) (fl
 		return r, err
 	}
 	return s.save(ctx, r, members, fleet.NewEvent(now, by, "rollout.start", r.Subject(), ""))
+}
+
+// candidates are the devices that can install the release: those that have not
+// proven it or a later one, where it does not take the place of that one, and are not
+// below its minimum.
+func (s *Service) candidates(r fleet.Rollout, devices []fleet.Device) ([]fleet.DeviceID, error) {
+	release, ok := s.Releases.Catalog().Find(r.Model, r.Version)
+	if !ok || release.Target != r.Target {
+		return nil, fleet.Errorf(fleet.NotFound, "release_not_found", "no release %s is published for model %s", r.Version, r.Model)
+	}
+	var candidates []fleet.DeviceID
+	below := 0
+	for _, d := range devices {
+		switch {
+		case release.InstallableBy(d.FirmwareCounter):
+			candidates = append(candidates, d.ID)
+		case release.Replaces(d.FirmwareCounter):
+			below++
+		}
+	}
+	if len(candidates) == 0 && below > 0 {
+		return nil, fleet.Errorf(fleet.Conflict, "release_minimum",
+			"release %s of %s is for devices that run counter %d or later, and none of %d does: roll one out in between first", r.Version, r.Model, release.Minimum, below)
+	}
+	return candidates, nil
 }
 
 // Pause offers the release to nobody new.

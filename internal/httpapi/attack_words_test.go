@@ -100,6 +100,11 @@ func inert(t *testing.T, what string, a answer) {
 	}
 }
 
+// aLog is a check-in with a measurement log.
+func aLog(content string) string {
+	return `{"nonce":"AA==","evidence":{"quote":"AA==","signature":"AA==","pcrs":{},"reported":"e30=","ima":{"sha256":"` + strings.Repeat("a", 64) + `","content":"` + content + `"}}}`
+}
+
 func TestInvalidRequests(t *testing.T) {
 	s := newService(t)
 	admin := s.token(fleet.RoleAdmin)
@@ -121,6 +126,8 @@ func TestInvalidRequests(t *testing.T) {
 		{"a name with markup", admin, "/v1/tokens", `{"operator":"<b>","role":"viewer"}`, "operator"},
 		{"another type", admin, "/v1/rollouts", `{"model":1,"version":"1"}`, "model"},
 		{"not base64", device, "/v1/device/renew", `{"csr":"?"}`, "csr"},
+		{"a log that is not base64", device, "/v1/device/check-in", aLog("?"), "base64"},
+		{"a log in the base64 of URLs", device, "/v1/device/check-in", aLog("_-__"), "base64"},
 		{"too long", device, "/v1/device/renew", `{"csr":"` + base64.StdEncoding.EncodeToString(make([]byte, 20000)) + `"}`, "csr"},
 		{"no list", admin, "/v1/registrations", `{"devices":[]}`, "devices"},
 		{"an upper-case hash", admin, "/v1/registrations", `{"devices":[{"ek_hash":"` + strings.Repeat("A", 64) + `"}]}`, "devices[0].ek_hash"},

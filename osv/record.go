@@ -86,7 +86,7 @@ func (w *words) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+/-]*$`)
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+-]*$`)
 
 // Parse reads one record. Unknown fields are ignored, as the schema asks. Errors
 // wrap ErrRecord.
@@ -115,7 +115,7 @@ func (r Record) Names() []string {
 
 func (r Record) validate() error {
 	if !validID(r.ID) {
-		return fmt.Errorf("its id is not 1 to %d letters, digits and . _ : + / -", maxID)
+		return fmt.Errorf("its id is not 1 to %d letters, digits and . _ : + -", maxID)
 	}
 	if r.Modified.IsZero() {
 		return fmt.Errorf("it does not say when it was modified")
@@ -128,7 +128,7 @@ func (r Record) validate() error {
 	}
 	for _, name := range slices.Concat(r.Aliases, r.Upstream) {
 		if !validID(name) {
-			return fmt.Errorf("another name of it is not 1 to %d letters, digits and . _ : + / -", maxID)
+			return fmt.Errorf("another name of it is not 1 to %d letters, digits and . _ : + -", maxID)
 		}
 	}
 	if len(r.Affected) > maxAffected {

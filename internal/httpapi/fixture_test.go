@@ -40,6 +40,7 @@ import (
 	"troth/internal/report"
 	"troth/internal/rollout"
 	"troth/internal/store"
+	"troth/internal/vuln"
 	"troth/policies"
 	"troth/policy"
 )
@@ -54,6 +55,8 @@ var engine = sync.OnceValues(func() (*policy.Engine, error) {
 type catalog struct{ list fleet.Catalog }
 
 func (c *catalog) Catalog() fleet.Catalog { return c.list }
+
+func (c *catalog) SBOM(context.Context, fleet.Release) ([]byte, error) { return nil, nil }
 
 // log collects what the service logs.
 type log struct {
@@ -138,7 +141,8 @@ func (s *service) config() httpapi.Config {
 			Interval: 5 * time.Minute, Fresh: 15 * time.Minute, Now: s.now,
 		}),
 		Devices: &device.Service{Store: s.store, Now: s.now}, Alerts: &alert.Service{Store: s.store, Now: s.now},
-		Rollouts: rollouts, Access: &access.Service{Store: s.store, Policy: e, Now: s.now}, Operators: s.operator,
+		Vulnerabilities: vuln.New(vuln.Config{Store: s.store, Releases: s.catalog, Now: s.now}),
+		Rollouts:        rollouts, Access: &access.Service{Store: s.store, Policy: e, Now: s.now}, Operators: s.operator,
 		Reports: &report.Service{Store: s.store, Policy: e.Digest, Now: s.now}, Catalog: s.catalog, Records: s.store, Results: s.results(), CA: s.authorities(),
 		Firmware: fstest.MapFS{"metadata/1.root.json": {Data: []byte("{}")}, "targets/dir/image": {Data: []byte("image")}},
 		Ready:    func(context.Context) map[string]error { return s.ready },

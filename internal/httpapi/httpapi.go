@@ -24,6 +24,7 @@ import (
 	"troth/internal/posture"
 	"troth/internal/report"
 	"troth/internal/rollout"
+	"troth/internal/vuln"
 )
 
 // Records are what the edge itself looks up.
@@ -35,20 +36,22 @@ type Records interface {
 
 // Config is what the edge stands in front of.
 type Config struct {
-	Enroll    *enroll.Service
-	Posture   *posture.Service
-	Devices   *device.Service
-	Alerts    *alert.Service
-	Rollouts  *rollout.Service
-	Access    *access.Service
-	Operators *operator.Service
-	Reports   *report.Service
-	Results   Results
-	CA        CA
+	Enroll   *enroll.Service
+	Posture  *posture.Service
+	Devices  *device.Service
+	Alerts   *alert.Service
+	Rollouts *rollout.Service
+	// Vulnerabilities compares releases with imported records.
+	Vulnerabilities *vuln.Service
+	Access          *access.Service
+	Operators       *operator.Service
+	Reports         *report.Service
+	Results         Results
+	CA              CA
 	Policies
-	Catalog   interface{ Catalog() fleet.Catalog }
-	Records   Records
-	Firmware  fs.FS // the TUF repository: metadata/ and targets/
+	Catalog  ReleaseCatalog
+	Records  Records
+	Firmware fs.FS // the TUF repository: metadata/ and targets/
 	// Ready returns what keeps the service from its work, by name; empty: nothing.
 	Ready   func(ctx context.Context) map[string]error
 	Version string

@@ -52,6 +52,7 @@ func (e *edge) operatorRoutes() {
 	byOperator(e, get("list-events", api.PathEvents, "What was done, newest first"), "event.list", e.listEvents)
 	e.accessRoutes(get)
 	e.rolloutRoutes(get, post)
+	e.vulnerabilityRoutes(get, post)
 	e.evidenceRoutes()
 }
 

@@ -85,6 +85,12 @@ type FirmwareConfig struct {
 	// line.
 	OnlinePassphraseFile string   `json:"online_passphrase_file"`
 	Refresh              Duration `json:"refresh"` // between reads of the repository; 10s
+	// TrustedRoot is the file of a trusted_root.json that says which sigstore is
+	// believed about who built and signed firmware. Nothing is fetched. Empty: none.
+	TrustedRoot string `json:"trusted_root"`
+	// TrustedKeys are files of public keys (PEM) that are believed where a bundle is
+	// signed with a plain key.
+	TrustedKeys []string `json:"trusted_keys"`
 }
 
 // Duration is written as in Go: 90s, 5m, 24h.

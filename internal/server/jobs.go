@@ -31,6 +31,7 @@ func (s *Service) jobs() []job {
 		{"rollouts", sweep, s.rollouts.Tick},
 		{"enrolment sweep", time.Minute, s.enroll.Sweep},
 		{"revocation at the CA", min(sweep, 30*time.Second), s.enroll.Revoke},
+		{"vulnerabilities", vulnerabilityRefresh, s.vulns.Compare},
 		{"firmware catalogue", time.Duration(s.config.Firmware.Refresh), s.firmware.Refresh},
 		{"device CA bundle", time.Minute, s.identity.refresh},
 		{"policy bundle", bundle.SyncEvery, s.bundles.Sync},
@@ -41,6 +42,10 @@ func (s *Service) jobs() []job {
 	}
 	return jobs
 }
+
+// vulnerabilityRefresh is how soon a replica judges by what another one imported,
+// and a release that was just read.
+const vulnerabilityRefresh = 5 * time.Second
 
 // repeat runs a job until the context ends. A run that fails is logged, and its
 // heartbeat stops: /readyz says so.

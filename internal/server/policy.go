@@ -18,21 +18,20 @@ import (
 
 // openPolicies has the service decide by the bundle that is active. Until one is
 // activated that is the base: the built-in bundle, or that of policy_dir.
-func (s *Service) openPolicies(ctx context.Context) (*policy.Current, error) {
+func (s *Service) openPolicies(ctx context.Context, current *policy.Current) error {
 	var base fs.FS = policies.FS
 	if s.config.PolicyDir != "" {
 		base = os.DirFS(s.config.PolicyDir)
 	}
-	current := &policy.Current{}
 	var err error
 	s.bundles, err = bundle.New(ctx, bundle.Config{Store: s.store, Source: s.firmware, Current: current, Base: base, Now: time.Now})
 	if err != nil {
-		return nil, fmt.Errorf("load policies: %w", err)
+		return fmt.Errorf("load policies: %w", err)
 	}
 	if err := s.bundles.Start(ctx); err != nil {
-		return nil, fmt.Errorf("%w (if no other program can load it either: trothd use-base-policy)", err)
+		return fmt.Errorf("%w (if no other program can load it either: trothd use-base-policy)", err)
 	}
-	return current, nil
+	return nil
 }
 
 func (s *Service) policyEdge() httpapi.Policies {

@@ -35,9 +35,12 @@ import (
 	"troth/internal/nonce"
 	"troth/internal/operator"
 	"troth/internal/posture"
+	"troth/internal/publication"
 	"troth/internal/report"
 	"troth/internal/rollout"
 	"troth/internal/store"
+	"troth/internal/vuln"
+	"troth/policy"
 	"troth/tuf/kms"
 )
 
@@ -64,6 +67,7 @@ type Service struct {
 	crlDir   *crl.Directory // nil: none is configured
 	posture  *posture.Service
 	rollouts *rollout.Service
+	vulns    *vuln.Service
 	bundles  *bundle.Service
 	operator *operator.Service
 	results  *resultKeys
@@ -118,13 +122,18 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
+	trust, err := publication.ReadTrust(c.Firmware.TrustedRoot, c.Firmware.TrustedKeys)
+	if err != nil {
+		return err
+	}
+	engine := &policy.Current{}
 	s.firmware = firmware.NewRepository(firmware.Config{
 		Dir: c.Firmware.Repository, Root: c.Firmware.Root, OnlineKeys: c.Firmware.OnlineKeys,
 		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
 		Passphrase: onlinePassphrase(c.Firmware), Remote: kms.Open, Alerts: s.store,
+		Policy: engine, Trust: trust,
 	})
-	engine, err := s.openPolicies(ctx)
-	if err != nil {
+	if err := s.openPolicies(ctx, engine); err != nil {
 		return err
 	}
 	crls, err := s.revocation()
@@ -138,12 +147,13 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		ChallengeLife: challengeLife, Now: time.Now,
 	})
 	s.rollouts = rollout.New(rollout.Config{Store: s.store, Releases: s.firmware, Policy: engine, Plan: fleet.DefaultPlan(), Now: time.Now})
+	s.vulns = vuln.New(vuln.Config{Store: s.store, Releases: s.firmware, Now: time.Now})
 	eventLogs, err := eventlog.NewCache(eventLogMemory)
 	if err != nil {
 		return err
 	}
 	s.posture = posture.New(posture.Config{
-		Store: s.store, Policy: s.bundles, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Nonces: nonces, EventLogs: eventLogs,
+		Store: s.store, Policy: s.bundles, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Vulnerabilities: s.vulns, Nonces: nonces, EventLogs: eventLogs,
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
 	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
@@ -152,7 +162,7 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		return err
 	}
 	s.handler = httpapi.New(httpapi.Config{
-		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Operators: s.operator,
+		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Vulnerabilities: s.vulns, Operators: s.operator,
 		Devices:  &device.Service{Store: s.store, Now: time.Now},
 		Alerts:   &alert.Service{Store: s.store, Now: time.Now},
 		Access:   &access.Service{Store: s.store, Policy: engine, Now: time.Now},
@@ -232,7 +242,7 @@ func (s *Service) Run(ctx context.Context, out io.Writer) error {
 func (s *Service) prepare(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	for _, read := range []func(context.Context) error{s.firmware.Refresh, s.identity.refresh} {
+	for _, read := range []func(context.Context) error{s.firmware.Refresh, s.vulns.Compare, s.identity.refresh} {
 		if err := read(ctx); err != nil {
 			s.log.WarnContext(ctx, "not ready at the start", "error", err)
 		}

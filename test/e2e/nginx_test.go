@@ -61,10 +61,37 @@ http {
     ssl_client_certificate %[1]s/bundle.pem;
     ssl_crl %[1]s/crl.pem;
     ssl_verify_client on;
-    location / { return 200 "welcome"; }
+    %[3]s
   }
 }
 `
+
+// welcomes lets in whoever TLS lets in; asks, whom the service says yes to.
+const (
+	welcomes = `location / { return 200 "welcome"; }`
+	asks     = `
+    root %[1]s;
+    location / {
+      auth_request /troth;
+      auth_request_set $device $upstream_http_x_troth_device;
+      add_header X-Device $device;
+    }
+    location = /troth {
+      internal;
+      proxy_pass %[2]s/authz;
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_set_header Authorization "Bearer %[3]s";
+      proxy_set_header X-Client-Cert $ssl_client_escaped_cert;
+      proxy_set_header X-Forwarded-Tls-Client-Cert "";
+      proxy_set_header X-Original-Method $request_method;
+      proxy_set_header X-Original-URI $request_uri;
+      proxy_ssl_protocols TLSv1.3;
+      proxy_ssl_verify on;
+      proxy_ssl_name localhost; # nginx compares names, not addresses
+      proxy_ssl_trusted_certificate %[1]s/bundle.pem;
+    }`
+)
 
 func nginxBinary(t testing.TB) string {
 	t.Helper()
@@ -98,12 +125,12 @@ func (n *nginx) fill(t testing.TB, s *service, id string) {
 	}
 }
 
-func (n *nginx) start(t testing.TB, binary string) {
+func (n *nginx) start(t testing.TB, binary, locations string) {
 	t.Helper()
 	address := must(freeAddress())(t)
 	n.url = "https://" + address
 	config := filepath.Join(n.dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, n.dir, address), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, n.dir, address, locations), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.process = exec.Command(binary, "-p", n.dir, "-c", config)
@@ -166,7 +193,7 @@ func TestNGINXRelyingParty(t *testing.T) {
 	held := &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: must(a.tpm.Signer(a.tls))(t)}
 	n := &nginx{dir: t.TempDir()}
 	n.fill(t, s, ca.AuthorityID(leaf))
-	n.start(t, binary)
+	n.start(t, binary, welcomes)
 	if text, err := n.visit(t, held); err != nil || text != "welcome" {
 		t.Fatalf("the device is not let in: %q, %v", text, err)
 	}
@@ -180,8 +207,53 @@ func TestNGINXRelyingParty(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.fill(t, s, ca.AuthorityID(leaf))
-	n.start(t, binary)
+	n.start(t, binary, welcomes)
 	if text, err := n.visit(t, held); err == nil {
 		t.Errorf("a revoked device is let in: %q", text)
 	}
+}
+
+// A real nginx asks the service about each request (auth_request): the answer
+// changes with the device's posture and standing, on a connection that stays open,
+// and without a revocation list.
+func TestNGINXAsksTheService(t *testing.T) {
+	t.Parallel()
+	binary := nginxBinary(t)
+	s := newService(t, "")
+	a := newAttacker(t, s)
+	a.enroll()
+	var proxy api.Token
+	s.post(t, api.PathTokens, api.TokenRequest{Operator: "nginx", Role: "proxy"}, &proxy)
+	leaf := must(x509.ParseCertificate(a.credential.Certificate))(t)
+	held := &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: must(a.tpm.Signer(a.tls))(t)}
+	n := &nginx{dir: t.TempDir()}
+	n.fill(t, s, ca.AuthorityID(leaf))
+	if err := os.WriteFile(filepath.Join(n.dir, "index.html"), []byte("welcome"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(n.dir, 0o755); err != nil { // for nginx's own user
+		t.Fatal(err)
+	}
+	n.start(t, binary, fmt.Sprintf(asks, n.dir, s.admin.Base, proxy.Token))
+	visit := func(moment string, want bool) {
+		t.Helper()
+		if text, err := n.visit(t, held); (err == nil && text == "welcome") != want {
+			t.Fatalf("%s: %q, %v", moment, text, err)
+		}
+	}
+	visit("before its first posture", false)
+	a.mustCheckIn("compliant")
+	visit("compliant", true)
+	s.move(t, a.id, "quarantine")
+	visit("in quarantine", false)
+	s.move(t, a.id, "release")
+	a.renewed()
+	a.mustCheckIn("compliant")
+	leaf = must(x509.ParseCertificate(a.credential.Certificate))(t)
+	held = &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: must(a.tpm.Signer(a.tls))(t)}
+	visit("released", true)
+	if err := s.kill(); err != nil {
+		t.Fatal(err)
+	}
+	visit("without the service", false)
 }

@@ -27,7 +27,7 @@ func TestPosture(t *testing.T) {
 		{"all well", func(*policy.PostureInput) {}, policy.Compliant, nil},
 		{"altered boot loader", func(in *policy.PostureInput) {
 			in.Firmware.Known, in.Firmware.Version, in.Firmware.Counter, in.Firmware.Mismatches = false, "", 0, []int{4}
-		}, policy.Noncompliant, []string{"firmware-current", "firmware-known", "firmware-reported"}},
+		}, policy.Noncompliant, []string{"firmware-current", "firmware-known", "firmware-latest", "firmware-reported"}},
 		{"no security release installed, within grace", func(in *policy.PostureInput) {
 			in.Firmware.LatestSecurityCounter = 4
 		}, policy.Compliant, []string{"firmware-current"}},

@@ -85,15 +85,48 @@ func healthy() policy.PostureInput {
 			SecureBoot: policy.SecureBootInput{Known: true, Enabled: true},
 			IMA:        policy.IMAInput{Given: true, Replayed: true, Entries: 3},
 			Clock:      policy.ClockInput{ResetCount: 7, RestartCount: 2, Clock: 5000, Safe: true},
+			Boot:       policy.BootInput{Known: true, Exit: policy.ExitInput{Known: true, Invoked: true, Succeeded: true}},
 		},
 		Firmware: policy.FirmwareInput{
 			Known: true, Version: "1.2.0", Counter: 3, Reported: "1.2.0",
 			LatestVersion: "1.2.0", LatestCounter: 3, LatestSecurityCounter: 3,
+			Vulnerabilities: policy.ReleaseVulnerabilitiesInput{Problem: "no_feed"},
 		},
 		Reported:    map[string]any{"hostname": "gate-1"},
-		Certificate: policy.CertificateInput{NotAfter: now.Add(12 * time.Hour)},
+		Host:        hardened(),
+		Certificate: policy.CertificateInput{NotBefore: now.Add(-12 * time.Hour), NotAfter: now.Add(12 * time.Hour), KeySince: now.Add(-12 * time.Hour)},
+		Endorsement: policy.EndorsementInput{Known: true, Manufacturer: "ACME"},
 	}
 }
+
+// hardened is what the agent of a hardened system reports.
+func hardened() policy.HostInput {
+	return policy.HostInput{
+		Reported: true, Agent: policy.AgentFacts{Version: "1.4.0", Root: new(bool)},
+		Kernel: policy.KernelFacts{
+			Lockdown: "integrity", LSMs: []string{"capability", "apparmor"}, Tainted: new(uint64), KptrRestrict: ptr(2), DmesgRestrict: ptr(1),
+			UnprivilegedBPF: ptr(2), PtraceScope: ptr(2), KexecDisabled: ptr(1), ModulesDisabled: ptr(0), ModuleSigEnforce: ptr(true),
+			RandomizeVA: ptr(2), SuidDumpable: ptr(0), SysRq: ptr(0),
+		},
+		Network: policy.NetworkFacts{
+			Forwards: ptr(false), ReversePath: ptr(1), AcceptsRedirects: ptr(false), AcceptsSourceRoutes: ptr(false), SYNCookies: ptr(1),
+		},
+		Sockets: policy.SocketsFacts{Known: true, Listening: []policy.SocketFact{{Protocol: "tcp", Port: 22, Scope: "any"}}},
+		Volumes: policy.VolumeFacts{
+			Root: &policy.VolumeFact{Mount: "/", ReadOnly: true, Backing: "verity"},
+			Tmp:  &policy.VolumeFact{Mount: "/tmp", NoSUID: true, NoDev: true, Backing: "memory"},
+			Data: &policy.VolumeFact{Mount: "/var", NoSUID: true, NoDev: true, Backing: "crypt"},
+		},
+		Swap:     policy.SwapFacts{Known: true},
+		Accounts: policy.AccountFacts{Known: true, Superusers: []string{"root"}, Shadow: true},
+		SSH:      policy.SSHFacts{Known: true, Installed: true, RootLogin: "no", Passwords: "no", Keyboard: "no"},
+		Consoles: policy.ConsoleFacts{Known: true},
+		USB:      policy.USBFacts{Known: true, Present: true},
+		Upkeep:   policy.UpkeepFacts{TimeSynchronised: ptr(true), UptimeDays: ptr(3), FreePercent: ptr(61)},
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
 
 func newcomer() policy.EnrollInput {
 	return policy.EnrollInput{

@@ -13,9 +13,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: secure-boot
+#   theme: boot integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.2"]
 #     IEC 62443-4-2: ["EDR 3.14"]
 #     ETSI EN 303 645: ["5.7-1"]
@@ -49,9 +52,12 @@ secure_boot := unproven if {
 # scope: rule
 # custom:
 #   id: event-log
+#   theme: boot integrity
 #   severity: medium
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 #     NIST SP 800-193: ["4.3"]
 #     NISTIR 8259A: ["Cybersecurity State Awareness"]
 #     IEC 62443-4-2: ["EDR 3.14", "CR 6.2"]
@@ -77,9 +83,12 @@ event_log := unproven if {
 # scope: rule
 # custom:
 #   id: no-unexplained-pcrs
+#   theme: boot integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.3"]
 #     IEC 62443-4-2: ["CR 3.4"]
 #     ETSI EN 303 645: ["5.7-2"]

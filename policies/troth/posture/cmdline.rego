@@ -16,9 +16,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: boot-command-line
+#   theme: boot integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.3"]
 #     IEC 62443-4-2: ["CR 3.4", "EDR 3.14"]
 #     ETSI EN 303 645: ["5.7-1"]

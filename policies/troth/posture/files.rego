@@ -12,9 +12,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: ima-known-files
+#   theme: runtime integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.3"]
 #     IEC 62443-4-2: ["CR 3.4", "EDR 3.2"]
 #     ETSI EN 303 645: ["5.7-2"]
@@ -64,9 +67,12 @@ judged if {
 # scope: rule
 # custom:
 #   id: ima-boot-aggregate
+#   theme: runtime integrity
 #   severity: medium
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.3"]
 #     IEC 62443-4-2: ["CR 3.4"]
 controls contains lib.control(rego.metadata.rule(), ima_boot_aggregate)

@@ -11,9 +11,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: firmware-known
+#   theme: firmware currency and vulnerabilities
 #   severity: critical
 #   remediation: quarantine
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security", "Cybersecurity State Awareness"]
 #     NIST SP 800-193: ["4.3"]
 #     IEC 62443-4-2: ["CR 3.4", "EDR 3.14"]
 #     NISTIR 8259A: ["Cybersecurity State Awareness"]
@@ -63,10 +66,13 @@ unreleased := lib.undecided("The firmware matches no published release, so its v
 # scope: rule
 # custom:
 #   id: firmware-current
+#   theme: firmware currency and vulnerabilities
 #   severity: high
 #   grace: 336h
 #   remediation: patch
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Software Update"]
 #     ETSI EN 303 645: ["5.3-8"]
 #     NISTIR 8259A: ["Software Update"]
 #     IEC 62443-4-2: ["EDR 3.10"]
@@ -97,9 +103,12 @@ firmware_current := unproven if {
 # scope: rule
 # custom:
 #   id: firmware-reported
+#   theme: firmware currency and vulnerabilities
 #   severity: medium
 #   remediation: none
+#   evidence: reported
 #   frameworks:
+#     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 #     NISTIR 8259A: ["Cybersecurity State Awareness"]
 #     IEC 62443-4-2: ["CR 3.4"]
 controls contains lib.control(rego.metadata.rule(), firmware_reported)

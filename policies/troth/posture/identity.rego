@@ -11,9 +11,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: attestation-verified
+#   theme: identity and keys
 #   severity: critical
 #   remediation: quarantine
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Identification", "Cybersecurity State Awareness"]
 #     NIST SP 800-193: ["4.1", "4.3"]
 #     NISTIR 8259A: ["Device Identification", "Cybersecurity State Awareness"]
 #     IEC 62443-4-2: ["CR 1.2", "CR 3.4"]
@@ -44,9 +47,12 @@ attestation_verified := lib.pass("The quote and all logs that came with it verif
 # scope: rule
 # custom:
 #   id: certificate-current
+#   theme: credentials and rotation
 #   severity: medium
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Identification"]
 #     IEC 62443-4-2: ["CR 1.8"]
 #     NISTIR 8259A: ["Device Identification"]
 controls contains lib.control(rego.metadata.rule(), certificate_current)

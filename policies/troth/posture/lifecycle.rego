@@ -11,9 +11,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: update-healthy
+#   theme: lifecycle and presence
 #   severity: high
 #   remediation: none
+#   evidence: reported
 #   frameworks:
+#     NIST SP 800-213A: ["Software Update"]
 #     NIST SP 800-193: ["4.4"]
 #     NISTIR 8259A: ["Software Update"]
 #     IEC 62443-4-2: ["EDR 3.10"]

@@ -14,10 +14,13 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: boot-dbx
+#   theme: boot integrity
 #   severity: high
 #   grace: 336h
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.2"]
 #     IEC 62443-4-2: ["EDR 3.14"]
 #     EU CRA: ["Annex I Part I (2)(c)"]
@@ -64,9 +67,12 @@ empty_file := "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 # scope: rule
 # custom:
 #   id: boot-authorities
+#   theme: boot integrity
 #   severity: critical
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.2", "4.3"]
 #     IEC 62443-4-2: ["EDR 3.12", "EDR 3.14"]
 #     ETSI EN 303 645: ["5.7-1"]
@@ -119,9 +125,12 @@ verified_authority if count(db_authorities) > 0
 # scope: rule
 # custom:
 #   id: boot-option-roms
+#   theme: boot integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.3"]
 #     IEC 62443-4-2: ["CR 3.4", "EDR 3.14"]
 controls contains lib.control(rego.metadata.rule(), boot_option_roms)
@@ -160,9 +169,12 @@ foreign_roms := {rom.digest | some rom in input.attestation.boot.option_roms; no
 # scope: rule
 # custom:
 #   id: boot-mok
+#   theme: boot integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.2"]
 #     IEC 62443-4-2: ["EDR 3.14"]
 controls contains lib.control(rego.metadata.rule(), boot_mok)
@@ -200,10 +212,13 @@ foreign_mok := {sprintf("%s is %s", [lib.quoted(v.name), v.digest]) | some v in 
 # scope: rule
 # custom:
 #   id: boot-sbat
+#   theme: boot integrity
 #   severity: high
 #   grace: 336h
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     NIST SP 800-193: ["4.2"]
 #     IEC 62443-4-2: ["EDR 3.14"]
 #     EU CRA: ["Annex I Part I (2)(c)"]

@@ -48,3 +48,9 @@ unproven := lib.undecided("The evidence did not verify, so nothing that it says 
 
 # What a control says if the facts that it needs are not there.
 missing := lib.undecided("The facts that this control needs are missing.")
+
+# METADATA
+# description: >-
+#   What a control over input.host says where a fact is not there. Such a control
+#   passes only under a verified quote, which binds what the device reports.
+unreported := lib.undecided("The device does not report this, or its agent could not read it.")

@@ -18,20 +18,31 @@ test_unconfigured_controls_do_not_apply if {
 	answer := decide(set_to({"/attestation/ima/judged_by": ""}))
 	answer.verdict == "compliant"
 	having(answer, "not_applicable") == {
+		"agent-current",
 		"boot-authorities",
 		"boot-command-line",
 		"boot-dbx",
+		"boot-keys",
 		"boot-mok",
 		"boot-option-roms",
 		"boot-sbat",
+		"certificate-short-lived",
+		"client-key-rotated",
+		"device-certified",
+		"firmware-floor",
 		"ima-boot-aggregate",
 		"ima-known-files",
+		"listeners-listed",
+		"model-supported",
+		"restarted-in-time",
 	}
 }
 
 # A decision's input that was stored before these facts were gathered.
 old := json.patch(good, array.concat(
-	[{"op": "remove", "path": sprintf("/attestation/%s", [path])} | some path in ["boot", "warnings"]],
+	[{"op": "remove", "path": sprintf("/%s", [path])} |
+		some path in ["attestation/boot", "attestation/warnings", "host", "endorsement", "certificate/key_since", "certificate/not_before"]
+	],
 	[{"op": "replace", "path": sprintf("/attestation/%s", [path]), "value": value} |
 		some path, value in {
 			"secure_boot": {"known": true, "enabled": true},
@@ -46,15 +57,22 @@ test_old_documents_decide_as_before if verdict(old) == "compliant"
 test_old_documents_do_not_pass_what_they_do_not_know if {
 	answer := posture.decision with input as old with data.config as strict
 	answer.verdict == "error"
-	having(answer, "error") == {
+	having(answer, "error") == (advised - {"firmware-latest"}) | {
+		"agent-current",
 		"boot-authorities",
 		"boot-command-line",
 		"boot-dbx",
+		"boot-keys",
 		"boot-mok",
 		"boot-option-roms",
 		"boot-sbat",
+		"certificate-short-lived",
+		"client-key-rotated",
+		"device-certified",
 		"ima-boot-aggregate",
 		"ima-known-files",
+		"listeners-listed",
+		"restarted-in-time",
 	}
 }
 
@@ -72,7 +90,7 @@ test_an_error_is_an_error if verdict(without("/update")) == "error"
 test_no_input_is_no_pass if {
 	answer := posture.decision with input as {"now": "2026-03-01T12:00:00Z"} with data.config as strict
 	answer.verdict == "error"
-	having(answer, "error") == ours
+	having(answer, "error") == ours - {"boot-shim-verifies"} # which event-log speaks for
 	every control in answer.controls {
 		control.outcome != "pass"
 	}
@@ -98,7 +116,7 @@ test_an_unknown_outcome_is_an_error if {
 test_unverified_evidence_proves_nothing if {
 	answer := decide(set_to({"/attestation/verified": false}))
 	answer.verdict == "noncompliant"
-	having(answer, "pass") == {"certificate-current", "update-healthy"}
+	having(answer, "pass") == {"certificate-current", "tpm-endorsed", "update-healthy"}
 }
 
 test_failure_begins_now if {
@@ -147,4 +165,29 @@ test_an_error_has_no_grace if {
 	control := result("firmware-current", set_to({"/firmware/known": false}))
 	control.outcome == "error"
 	control.enforced_at == control.since
+}
+
+test_an_advisory_finding_counts_for_nothing if {
+	facts := host_with({"kernel/kptr_restrict": 0})
+	control := result("kernel-addresses-hidden", facts)
+	control.outcome == "fail"
+	control.advisory == true
+	control.since == "2026-03-01T12:00:00Z"
+	not control.enforced_at
+	verdict(facts) == "compliant"
+}
+
+test_an_advisory_error_counts_for_nothing if {
+	facts := without("/host")
+	result("kernel-addresses-hidden", facts).advisory == true
+	verdict(facts) == "compliant"
+}
+
+# Only the word itself makes a control advisory.
+test_a_control_is_enforced_unless_data_says_otherwise if {
+	facts := host_with({"kernel/kptr_restrict": 0})
+	every mode in [{}, {"kernel-addresses-hidden": "enforced"}, {"kernel-addresses-hidden": "Advisory"}] {
+		control := under({"controls": {"mode": mode}}, "kernel-addresses-hidden", facts)
+		control.enforced_at == "2026-03-01T12:00:00Z"
+	}
 }

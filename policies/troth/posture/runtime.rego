@@ -12,9 +12,12 @@ import data.troth.lib
 # scope: rule
 # custom:
 #   id: ima-list
+#   theme: runtime integrity
 #   severity: medium
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 #     NISTIR 8259A: ["Cybersecurity State Awareness"]
 #     IEC 62443-4-2: ["CR 3.4", "CR 6.2"]
 #     EU CRA: ["Annex I Part I (2)(l)"]
@@ -43,9 +46,12 @@ ima_list := unproven if {
 # scope: rule
 # custom:
 #   id: ima-no-violations
+#   theme: runtime integrity
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Security"]
 #     IEC 62443-4-2: ["CR 3.4"]
 #     ETSI EN 303 645: ["5.7-2"]
 #     EU CRA: ["Annex I Part I (2)(f)"]
@@ -71,10 +77,13 @@ ima_no_violations := unproven if {
 # scope: rule
 # custom:
 #   id: clock-safe
+#   theme: runtime integrity
 #   severity: low
 #   grace: 24h
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 #     IEC 62443-4-2: ["CR 2.11"]
 controls contains lib.control(rego.metadata.rule(), clock_safe)
 
@@ -96,9 +105,12 @@ clock_safe := unproven if {
 # scope: rule
 # custom:
 #   id: clock-monotonic
+#   theme: identity and keys
 #   severity: high
 #   remediation: none
+#   evidence: proven
 #   frameworks:
+#     NIST SP 800-213A: ["Device Identification"]
 #     NISTIR 8259A: ["Device Identification", "Cybersecurity State Awareness"]
 #     IEC 62443-4-2: ["CR 1.2"]
 controls contains lib.control(rego.metadata.rule(), clock_monotonic)

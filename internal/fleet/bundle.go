@@ -152,7 +152,7 @@ func (b Bundle) Reject(by, reason string) (Bundle, error) {
 	b.ApprovedBy, b.ApprovedAt = "", time.Time{}
 	b.Reason = "rejected by " + by + ": " + reason
 	b.State = BundleRefused
-	if !b.ActivatedAt.IsZero() {
+	if !b.EndedAt.IsZero() {
 		b.State = BundleSuperseded
 	}
 	b.ShadowBy, b.ShadowAt = "", time.Time{}

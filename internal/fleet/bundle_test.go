@@ -65,7 +65,7 @@ func TestBundleNeedsASecondPerson(t *testing.T) {
 	}
 	// Whoever wants a bundle back is the one who may not approve that, and the first
 	// approval is void.
-	b.State, b.ApprovedBy, b.ApprovedAt, b.ActivatedAt = fleet.BundleSuperseded, "bob", t0, t0
+	b.State, b.ApprovedBy, b.ApprovedAt, b.EndedAt = fleet.BundleSuperseded, "bob", t0, t0
 	b, err := b.Propose("bob", "back", t0)
 	if err != nil || b.ApprovedBy != "" || !b.ApprovedAt.IsZero() {
 		t.Fatalf("%+v, %v", b, err)

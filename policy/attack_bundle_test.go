@@ -33,6 +33,7 @@ var dangerous = map[string]string{
 	"crypto.x509.parse_and_verify_certificates": `crypto.x509.parse_and_verify_certificates("x")`,
 	"crypto.parse_private_keys":                 `crypto.parse_private_keys("x")`,
 	"providers.aws.sign_req":                    `providers.aws.sign_req({}, {}, 0)`,
+	"graph.reachable_paths":                     `graph.reachable_paths({}, {"a"})`,
 	"bits.lsh":                                  `bits.lsh(1, 100000000000)`,
 	"strings.render_template":                   `strings.render_template("{{.}}", {})`,
 	"internal.test_case":                        `internal.test_case(["x"])`,

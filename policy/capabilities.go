@@ -16,7 +16,7 @@ import (
 // verifiers and key parsers (read the clock, handle private keys), bits.lsh and
 // units.* (a short operand makes a number of any length), regex.globs_match
 // (exponential), strings.render_template (loops out of reach of the deadline),
-// yaml.* and graphql.* (parsers nobody needs here), net.* whole.
+// graph.reachable_paths (as many paths as there are, in one step), yaml.* and graphql.* (parsers nobody needs here), net.* whole.
 const pure = `
 eq equal neq lt lte gt gte assign internal.member_2 internal.member_3
 plus minus mul div rem abs ceil floor round bits.and bits.or bits.xor
@@ -32,7 +32,7 @@ is_array is_boolean is_null is_number is_object is_set is_string type_name
 base64.decode base64.encode base64.is_valid base64url.decode base64url.encode base64url.encode_no_pad hex.decode hex.encode
 crypto.sha256
 json.filter json.is_valid json.marshal json.patch json.remove json.unmarshal walk
-graph.reachable graph.reachable_paths numbers.range numbers.range_step
+graph.reachable numbers.range numbers.range_step
 semver.compare semver.is_valid
 time.add_date time.clock time.date time.diff time.format time.parse_duration_ns time.parse_ns time.parse_rfc3339_ns time.weekday
 rego.metadata.chain rego.metadata.rule

@@ -26,6 +26,9 @@ type Options struct {
 	// Deadline bounds one evaluation; zero is DefaultDeadline. The context's own
 	// deadline holds as well.
 	Deadline time.Duration
+	// Memory bounds by how many bytes the heap of the process may grow while an
+	// evaluation is slow; zero is DefaultMemory. See ErrMemory.
+	Memory uint64
 	// Replay is for a bundle that only reaches old decisions again: it may lack
 	// kinds of decisions that came after it, and read facts that are no more.
 	Replay bool
@@ -36,6 +39,7 @@ type Options struct {
 type Engine struct {
 	digest   string
 	deadline time.Duration
+	memory   uint64
 	queries  map[Kind]rego.PreparedEvalQuery
 	controls []ControlMeta
 	byID     map[string]int // into controls
@@ -54,6 +58,9 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	if o.Deadline == 0 {
 		o.Deadline = DefaultDeadline
 	}
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
 	b, err := load(fsys)
 	if err != nil {
 		return nil, err
@@ -66,7 +73,7 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	e := &Engine{digest: b.digest, deadline: o.Deadline, queries: map[Kind]rego.PreparedEvalQuery{}, byID: map[string]int{}, compiler: compiler, data: b.data}
+	e := &Engine{digest: b.digest, deadline: o.Deadline, memory: o.Memory, queries: map[Kind]rego.PreparedEvalQuery{}, byID: map[string]int{}, compiler: compiler, data: b.data}
 	if e.controls, err = controlsOf(compiler); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
@@ -105,7 +112,8 @@ func compile(ctx context.Context, b *bundle, store storage.Store) (*ast.Compiler
 		WithCapabilities(capabilities()).
 		WithStrict(true).
 		WithEnablePrintStatements(false). // erases print
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn)).
+		WithStageAfterID(ast.StageBuildRequiredCapabilities, ast.CompilerStageDefinition{Name: "Guard", MetricName: "compile_stage_guard", Stage: guard})
 	if c.Compile(b.modules); c.Failed() {
 		return nil, fmt.Errorf("compile: %w", ordered(c.Errors))
 	}
@@ -130,13 +138,13 @@ func prepare(ctx context.Context, c *ast.Compiler, store storage.Store, kind Kin
 	if rules != 1 || defaults > 1 {
 		return rego.PreparedEvalQuery{}, fmt.Errorf("%s is to be one rule with at most one default, not %d with %d", name, rules, defaults)
 	}
-	query, err := rego.New(
+	query, err := rego.New(append(guarded(),
 		rego.Query(name),
 		rego.Compiler(c),
 		rego.Capabilities(capabilities()),
 		rego.Store(store),
 		rego.StrictBuiltinErrors(true), // else a built-in's error is a silent undefined
-	).PrepareForEval(ctx)
+	)...).PrepareForEval(ctx)
 	if err != nil {
 		return query, fmt.Errorf("prepare %s: %w", name, err)
 	}
@@ -186,11 +194,14 @@ func (e *Engine) answer(ctx context.Context, q question) (_ object, err error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: the bundle is older than decisions of this kind", ErrUndefined)
 	}
-	evalCtx, cancel := context.WithTimeout(ctx, e.deadline)
-	defer cancel()
-	results, err := query.Eval(evalCtx, rego.EvalParsedInput(input), rego.EvalTime(q.meta.At))
+	w := e.watch(ctx, e.deadline)
+	defer w.stop()
+	results, err := query.Eval(ctx, rego.EvalParsedInput(input), rego.EvalTime(q.meta.At),
+		rego.EvalExternalCancel(w.cancel), rego.EvalGenerateJSON(plain))
 	switch {
-	case err != nil && ctx.Err() == nil && errors.Is(evalCtx.Err(), context.DeadlineExceeded):
+	case err != nil && ctx.Err() == nil && w.large.Load():
+		return nil, fmt.Errorf("%w: the heap grew by more than %d bytes", ErrMemory, e.memory)
+	case err != nil && ctx.Err() == nil && w.late.Load():
 		return nil, fmt.Errorf("%w: %s passed", ErrTimeout, e.deadline)
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %w", ErrEvaluation, ctx.Err())

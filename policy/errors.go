@@ -16,6 +16,8 @@ var (
 	ErrEvaluation = errors.New("policy could not be evaluated")
 	// ErrTimeout: the deadline of the evaluation passed.
 	ErrTimeout = errors.New("policy did not answer in time")
+	// ErrMemory: memory ran short while the evaluation was slow.
+	ErrMemory = errors.New("policy took too much memory")
 	// ErrMalformed: the answer is not of the type that it should be.
 	ErrMalformed = errors.New("policy gave a malformed answer")
 	// ErrInconsistent: the answer contradicts itself.

@@ -109,14 +109,15 @@ func (e *Engine) trace(ctx context.Context, kind Kind, document []byte, m Meta) 
 	if !ok {
 		return nil, fmt.Errorf("explain %s: %w", kind, ErrUndefined)
 	}
-	ctx, cancel := context.WithTimeout(ctx, explainFactor*e.deadline)
-	defer cancel()
+	w := e.watch(ctx, explainFactor*e.deadline)
+	defer w.stop()
 	t := &tracer{
 		input: input, data: e.data, compiler: e.compiler,
 		frames: map[uint64]*frame{}, byRule: map[string][]*frame{},
 	}
-	_, err = query.Eval(ctx, rego.EvalParsedInput(input), rego.EvalTime(m.At), rego.EvalQueryTracer(t), rego.EvalRuleIndexing(false))
-	if err != nil && ctx.Err() != nil {
+	_, err = query.Eval(ctx, rego.EvalParsedInput(input), rego.EvalTime(m.At), rego.EvalQueryTracer(t),
+		rego.EvalRuleIndexing(false), rego.EvalExternalCancel(w.cancel), rego.EvalGenerateJSON(plain))
+	if err != nil && (ctx.Err() != nil || w.late.Load() || w.large.Load()) {
 		return nil, fmt.Errorf("explain %s: %w", kind, ErrTimeout)
 	}
 	return t, nil // what was seen until an error explains it

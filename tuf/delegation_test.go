@@ -1,6 +1,7 @@
 package tuf_test
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"fmt"
@@ -227,4 +228,38 @@ func signedBy[T metadata.Roles](c *ceremony, md *metadata.Metadata[T], key strin
 	md.ClearSignatures()
 	must(md.Sign(must(signature.LoadSigner(private, crypto.SHA256))))
 	return must(md.ToBytes(false))
+}
+
+// A supplier's names may have no room for the index of a release's chunks: the
+// release is published without.
+func TestDelegatedIndexOfChunks(t *testing.T) {
+	for _, tc := range []struct {
+		paths string
+		want  bool
+	}{{"acme/*", true}, {"acme/*.img", false}} {
+		c := newCeremony(t, tuf.InitOptions{})
+		s := c.stage(func(d *tuf.Draft) error {
+			key, err := tuf.CreateKey(tuf.Keys{Dir: c.keys}, "acme", tuf.KeyEd25519)
+			if err != nil {
+				return err
+			}
+			return d.Delegate(tuf.Delegation{Name: "acme", Models: []string{"acme-1"}, Paths: []string{tc.paths}, Keys: []crypto.PublicKey{key}, Threshold: 1})
+		})
+		c.publish(sign(t, s, only(t, c.keys, "targets")))
+		repo, err := tuf.OpenWith(c.dir, only(t, c.keys, "acme", "snapshot", "timestamp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		published, err := repo.Publish(t.Context(), release("acme/1.img", "acme-1", 1), bytes.NewReader(largeImage(1)), start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := published.Release.Chunks != nil; got != tc.want {
+			t.Errorf("names %s: an index is published: %t", tc.paths, got)
+		}
+		if err := c.client.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.has("acme/1.img")
+	}
 }

@@ -21,6 +21,7 @@
 //	data.troth.remediate.decision  {actions: {{kind, control, reason, release}}}
 //	data.troth.operator.decision   {allow, code, reason}
 //	data.troth.rollout.decision    {allow, code, reason}
+//	data.troth.publish.decision    see PublishDecision
 //
 // A lifetime may be left out. Each of them is one rule, with at most one default beside it: a second rule
 // elsewhere in a bundle that seems to deny, and does not, cannot be written.
@@ -44,6 +45,17 @@
 // compiler itself. Time is input.now. So a decision can be reached again from
 // the bundle and the input alone; see Engine.Replay.
 //
-// The package never reads a clock for a decision, logs or exits. The one timer
-// in it is the deadline of an evaluation.
+// What it may read is known: the schemas of the inputs (Schema) are those of the Go
+// types, and a bundle that reads a path which is none of theirs is refused.
+//
+// # What a policy cannot take
+//
+// An evaluation ends at its deadline, and when the live heap grows too far while it
+// is slow. Both act between the steps of an evaluation, so that no single step may be
+// too large: each built-in function that can make much of little is asked beforehand
+// how much. What remains is time: a comparison of values that hold one another many
+// times over is one step, and nothing ends it.
+//
+// The package never reads a clock for a decision, logs or exits. The timers
+// in it are those of an evaluation.
 package policy

@@ -86,6 +86,18 @@ func (t Target) PolicyBundle() (PolicyBundle, error) {
 	return *c.Policy, nil
 }
 
+// Model is what a role must be allowed to sign for to sign the target: the hardware
+// model of a release, PolicyModel of a policy bundle, and nothing of other files.
+func (t Target) Model() string {
+	if t.Release != nil {
+		return t.Release.Model
+	}
+	if _, err := t.PolicyBundle(); err == nil {
+		return PolicyModel
+	}
+	return ""
+}
+
 // PublishPolicy stores the archive of a policy bundle and signs it into targets (or
 // the role that PolicyModel is delegated to), snapshot and timestamp, as Publish
 // does with firmware. Its errors are those of Publish; ErrCounter: there is a

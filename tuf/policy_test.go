@@ -1,12 +1,15 @@
 package tuf_test
 
 import (
+	"crypto"
 	"encoding/json"
 	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"troth/tuf"
 	"troth/tuf/client"
@@ -69,6 +72,76 @@ func TestPublishPolicy(t *testing.T) {
 				t.Errorf("%+v, %v, release %v", b, err, found.Release)
 			}
 		})
+	}
+}
+
+// delegated lets a role of its own sign below policies/, for a model.
+func delegated(t *testing.T, model string) *ceremony {
+	t.Helper()
+	c := newCeremony(t, tuf.InitOptions{})
+	s := c.stage(func(d *tuf.Draft) error {
+		key, err := tuf.CreateKey(tuf.Keys{Dir: c.keys}, "security", tuf.KeyEd25519)
+		if err != nil {
+			return err
+		}
+		return d.Delegate(tuf.Delegation{Name: "security", Models: []string{model}, Paths: []string{"policies/*"}, Keys: []crypto.PublicKey{key}, Threshold: 1})
+	})
+	c.publish(sign(t, s, only(t, c.keys, "targets")))
+	return c
+}
+
+// A team that signs policies needs no key of the firmware's.
+func TestPolicyKeysOfTheirOwn(t *testing.T) {
+	c := delegated(t, tuf.PolicyModel)
+	repo, err := tuf.OpenWith(c.dir, only(t, c.keys, "security", "snapshot", "timestamp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := tuf.PolicyBundle{Name: "policies/fleet-1.tar.gz", Version: "1", Counter: 1}
+	if _, err := repo.PublishPolicy(t.Context(), b, strings.NewReader("one"), c.now); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.client.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if target, err := c.client.Lookup(t.Context(), b.Name); err != nil || target.Model() != tuf.PolicyModel {
+		t.Errorf("%+v, %v", target, err)
+	}
+	var missing *tuf.MissingKeyError
+	firmware, err := tuf.OpenWith(c.dir, only(t, c.keys, "targets", "snapshot", "timestamp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Name, b.Counter = "policies/fleet-2.tar.gz", 2
+	if _, err := firmware.PublishPolicy(t.Context(), b, strings.NewReader("two"), c.now); !errors.As(err, &missing) || missing.Role != "security" {
+		t.Errorf("with the firmware's keys: %v", err)
+	}
+}
+
+// A supplier to whom the names below policies/ are delegated signs its model there,
+// and no policy.
+func TestAttack_P3_SupplierSignsAPolicy(t *testing.T) {
+	c := delegated(t, "acme-1")
+	repo, err := tuf.OpenWith(c.dir, only(t, c.keys, "security", "snapshot", "timestamp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := tuf.PolicyBundle{Name: "policies/fleet-1.tar.gz", Version: "1", Counter: 1}
+	if _, err := repo.PublishPolicy(t.Context(), b, strings.NewReader("one"), c.now); !errors.Is(err, tuf.ErrDelegation) {
+		t.Errorf("publishing: %v", err)
+	}
+	custom := json.RawMessage(`{"policy": {"name": "policies/fleet-1.tar.gz", "version": "1", "counter": 1}}`)
+	c.release("policies/acme.img", "acme-1", 1, "security")
+	c.forge("security", func(targets map[string]*metadata.TargetFiles) {
+		copied := *targets["policies/acme.img"]
+		copied.Path, copied.Custom = b.Name, &custom
+		targets[b.Name] = &copied
+	})
+	if err := c.client.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if target, err := c.client.Lookup(t.Context(), b.Name); client.Code(err) != client.CodeDelegation {
+		t.Errorf("the client finds %+v, %v", target, err)
 	}
 }
 

@@ -177,7 +177,8 @@ func (v *view) allowed(role string, t *Target) bool {
 	}
 	for _, d := range suppliers(v.targets()) {
 		if d.Name == role {
-			return covers(&d, t.Name) && (t.Release == nil || Scope{}.Within(d.UnrecognizedFields).Allows(t.Release.Model))
+			model := t.Model()
+			return covers(&d, t.Name) && (model == "" || Scope{}.Within(d.UnrecognizedFields).Allows(model))
 		}
 		if covers(&d, t.Name) {
 			return false // a client asks the supplier first, and nobody after it

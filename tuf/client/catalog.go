@@ -196,7 +196,7 @@ func (w *walk) load(ctx context.Context, b branch) (*listed, error) {
 		}
 		t := tuf.NewTarget(name, f)
 		t.Approval = &approval
-		if t.Release != nil && !b.scope.Allows(t.Release.Model) {
+		if model := t.Model(); model != "" && !b.scope.Allows(model) {
 			role.refused = append(role.refused, refusal(b.role, t))
 			continue
 		}
@@ -212,7 +212,7 @@ func (w *walk) load(ctx context.Context, b branch) (*listed, error) {
 
 // refusal: paths and models must agree.
 func refusal(role string, t Target) error {
-	return failf(CodeDelegation, t.Name, "role %s may not sign releases of model %s", role, t.Release.Model)
+	return failf(CodeDelegation, t.Name, "role %s may not sign releases of model %s", role, t.Model())
 }
 
 // merge lists each target once, as the role that is asked first signed it.

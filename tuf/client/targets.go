@@ -87,7 +87,7 @@ func (c *Client) Lookup(ctx context.Context, name string) (Target, error) {
 		}
 		if f := role.Signed.Targets[name]; f != nil {
 			t := tuf.NewTarget(name, f)
-			if t.Release != nil && !e.scope.Allows(t.Release.Model) {
+			if model := t.Model(); model != "" && !e.scope.Allows(model) {
 				return Target{}, refusal(e.role, t)
 			}
 			return t, nil

@@ -120,7 +120,7 @@ func (m *machine) live(limit time.Duration, content func() bool, by ...string) e
 var lethal = []struct { //nolint:gochecknoglobals // a table that only this test reads
 	call string
 	most int
-}{{"fsync", 6}, {"renameat", 4}, {"openat", 40}, {"write", 60}, {"flock", 5}, {"fchmod", 4}, {"unlinkat", 4}}
+}{{"fsync", 5}, {"renameat", 4}, {"openat", 30}, {"write", 40}, {"flock", 4}, {"fchmod", 3}, {"unlinkat", 3}}
 
 // stateful is what the agent writes to: a death elsewhere shows nothing.
 var stateful = regexp.MustCompile(`/(state|slots)/|socket:`)
@@ -132,7 +132,7 @@ func (m *machine) die(source *rand.Rand) string {
 	at := lethal[source.IntN(len(lethal))]
 	trace := filepath.Join(m.t.TempDir(), "trace")
 	n := 1 + source.IntN(at.most)
-	err := m.live(6*time.Second, nil, "strace", "-f", "-qq", "-y", "-s", "0", "-o", trace,
+	err := m.live(3*time.Second, nil, "strace", "-f", "-qq", "-y", "-s", "0", "-o", trace,
 		"-e", "trace="+at.call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", at.call, n))
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -167,8 +167,8 @@ func (m *machine) settle(version string) {
 		lifecycle, verdict, firmware := m.row()
 		return lifecycle == "active" && verdict == "compliant" && firmware == version && !m.trial()
 	}
-	for deadline := time.Now().Add(60 * time.Second); ; m.boot() {
-		_ = m.live(20*time.Second, content) // it reboots as it needs to
+	for deadline := time.Now().Add(90 * time.Second); ; m.boot() {
+		_ = m.live(60*time.Second, content) // it ends by itself to reboot; fewer lives, fewer tries of a trial
 		if content() {
 			return
 		}
@@ -194,7 +194,7 @@ func TestAttack_T8_RunKilledAtAnyPoint(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("NOT TESTED: kill -9 of the agent that a service leads: strace is not installed")
 	}
-	points, seed := number("TROTH_CHAOS_POINTS", 4), number("TROTH_CHAOS_SEED", 1)
+	points, seed := number("TROTH_CHAOS_POINTS", 3), number("TROTH_CHAOS_SEED", 1)
 	source := rand.New(rand.NewPCG(uint64(seed), 9))
 	s := newService(t, "check_in: {interval: 1s, fresh: 60s, sweep: 1s}\nfirmware: {refresh: 1s}\n")
 	s.alsoPatch(t)

@@ -5,12 +5,14 @@
 //
 // Rego packages mirror directories: troth/posture/*.rego is package
 // troth.posture, one file a theme. The settings that the policies read are in
-// config/data.json.
+// config/data.json and config/controls/data.json. The clauses of the frameworks that
+// controls serve are in frameworks, by a directory each; docs/controls.md is made of
+// them and of the controls' metadata.
 package policies
 
 import "embed"
 
 // FS is the bundle.
 //
-//go:embed config troth
+//go:embed config frameworks troth
 var FS embed.FS

@@ -45,12 +45,10 @@ func (e *edge) listReleases(_ context.Context, _ fleet.Token, _ *struct{}) (*bod
 	for _, r := range e.Catalog.Catalog() {
 		out.Releases = append(out.Releases, releaseView(r))
 	}
-	if c, ok := e.Catalog.(ReleaseCatalog); ok {
-		for _, r := range c.Refused() {
-			view := releaseView(r.Release)
-			view.Refused, view.RefusedCode, view.RefusedReason = true, r.Code, r.Reason
-			out.Releases = append(out.Releases, view)
-		}
+	for _, r := range e.Catalog.Refused() {
+		view := releaseView(r.Release)
+		view.Refused, view.RefusedCode, view.RefusedReason = true, r.Code, r.Reason
+		out.Releases = append(out.Releases, view)
 	}
 	return answer(out, nil)
 }

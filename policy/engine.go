@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -45,6 +44,7 @@ type Engine struct {
 	byID     map[string]int // into controls
 	compiler *ast.Compiler
 	data     map[string]any // of the bundle's files; not to be changed
+	masks    [][]string     // see masksOf
 }
 
 // New compiles a bundle and runs nothing of it. It refuses, with ErrBundle, one
@@ -75,6 +75,9 @@ func New(ctx context.Context, fsys fs.FS, o Options) (*Engine, error) {
 	}
 	e := &Engine{digest: b.digest, deadline: o.Deadline, memory: o.Memory, queries: map[Kind]rego.PreparedEvalQuery{}, byID: map[string]int{}, compiler: compiler, data: b.data}
 	if e.controls, err = controlsOf(compiler); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	if e.masks, err = masksOf(b.data); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
 	for i, c := range e.controls {
@@ -164,6 +167,9 @@ func (e *Engine) ask(in Input) (question, error) {
 		return q, fmt.Errorf("decide %s: %w", q.kind, ErrNoBundle)
 	}
 	document, err := Document(in)
+	if err == nil {
+		document, err = masked(document, e.masks)
+	}
 	if err != nil {
 		return q, fmt.Errorf("decide %s: %w", q.kind, err)
 	}
@@ -173,7 +179,7 @@ func (e *Engine) ask(in Input) (question, error) {
 
 func (q *question) bind(document []byte) {
 	sum := sha256.Sum256(document)
-	q.document, q.meta.Input = document, hex.EncodeToString(sum[:])
+	q.document, q.meta.Input, q.meta.document = document, hex.EncodeToString(sum[:]), string(document)
 }
 
 // answer evaluates a question. The object it returns has not been checked yet.
@@ -186,7 +192,7 @@ func (e *Engine) answer(ctx context.Context, q question) (_ object, err error) {
 			err = fmt.Errorf("decide %s: %w", q.kind, err)
 		}
 	}()
-	input, err := ast.ValueFromReader(bytes.NewReader(q.document))
+	input, err := valueOf(q.document)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}

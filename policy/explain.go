@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 )
 
@@ -101,7 +100,7 @@ func reasonOf(d Decision) string {
 }
 
 func (e *Engine) trace(ctx context.Context, kind Kind, document []byte, m Meta) (*tracer, error) {
-	input, err := ast.ValueFromReader(strings.NewReader(string(document)))
+	input, err := valueOf(document)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}

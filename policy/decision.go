@@ -64,7 +64,14 @@ type Meta struct {
 	Input    string    `json:"input"`              // of the input's Document; empty if it has none
 	Evidence string    `json:"evidence,omitempty"` // as the input named it
 	At       time.Time `json:"at,omitzero"`        // the input's Now
+
+	document string
 }
+
+// Document is the input as it was decided on, without what the bundle masks: the
+// bytes that Input is the digest of. Empty where the input had none, or the
+// decision was read from elsewhere.
+func (m Meta) Document() []byte { return []byte(m.document) }
 
 // Digests returns the receiver; it makes each decision that embeds Meta say
 // what it rests on.

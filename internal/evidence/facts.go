@@ -126,17 +126,20 @@ func imaFacts(r attest.Result) policy.IMAInput {
 }
 
 // Record makes a policy's decision one to keep: with its input as a blob, which
-// the decision names by its digest.
+// the decision names by its digest. What the policy masks is not kept.
 func Record(kind string, id fleet.DeviceID, in policy.Input, d policy.Decision) (fleet.Decision, fleet.Blob, error) {
-	input, err := policy.Document(in)
-	if err != nil {
-		return fleet.Decision{}, fleet.Blob{}, fmt.Errorf("record decision: %w", err)
+	m := d.Digests()
+	input := m.Document()
+	if len(input) == 0 { // nothing was decided
+		var err error
+		if input, err = policy.Document(in); err != nil {
+			return fleet.Decision{}, fleet.Blob{}, fmt.Errorf("record decision: %w", err)
+		}
 	}
 	document, err := json.Marshal(d)
 	if err != nil {
 		return fleet.Decision{}, fleet.Blob{}, fmt.Errorf("record decision: %w", err)
 	}
-	m := d.Digests()
 	return fleet.Decision{
 		ID: fleet.NewID(), Kind: kind, Device: id, At: m.At, Policy: m.Policy, Input: m.Input, Evidence: m.Evidence,
 		Answer: d.Answer(), Document: document,

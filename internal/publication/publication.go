@@ -45,7 +45,7 @@ type Release struct {
 	Open func(target, sha256 string) (io.ReadCloser, error)
 }
 
-// ErrUnread: something that is published beside the image could not be read now.
+// ErrUnread says that something beside the image could not be read now.
 // What was decided without it may change when it can.
 var ErrUnread = errors.New("cannot be read")
 

@@ -20,7 +20,7 @@ const (
 	maxDepth      = 64      // of JSON values in each other
 )
 
-// ErrMalformed: it is no bill of materials that is read here, or is past a bound.
+// ErrMalformed says that it is no bill of materials that is read here, or past a bound.
 var ErrMalformed = errors.New("malformed bill of materials")
 
 // Facts is what a bill of materials is judged by.

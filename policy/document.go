@@ -70,7 +70,7 @@ func (p *parser) object() ast.Value {
 		}
 		key := p.string()
 		p.next()
-		p.at++ // colon
+		p.at++                                                       // colon
 		object.Insert(ast.InternedTerm(key), ast.NewTerm(p.value())) // the last of several
 	}
 	p.at++

@@ -125,17 +125,22 @@ func rangeFits(operands []*ast.Term) error {
 	if err := numbersFit(operands); err != nil {
 		return err
 	}
-	ends := [3]*big.Int{2: big.NewInt(1)}
-	for i, o := range operands {
+	ends := []*big.Int{}
+	for _, o := range operands {
 		n, ok := o.Value.(ast.Number)
-		if !ok || i >= len(ends) {
+		if !ok {
 			return nil // the function itself says what is wrong
 		}
-		if ends[i], ok = new(big.Int).SetString(string(n), 10); !ok {
+		whole, ok := new(big.Int).SetString(string(n), 10)
+		if !ok {
 			return nil
 		}
+		ends = append(ends, whole)
 	}
-	if ends[1] == nil || ends[2].Sign() <= 0 {
+	if len(ends) == 2 {
+		ends = append(ends, big.NewInt(1))
+	}
+	if len(ends) != 3 || ends[2].Sign() <= 0 {
 		return nil
 	}
 	length := new(big.Int).Sub(ends[1], ends[0])

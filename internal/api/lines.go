@@ -34,7 +34,7 @@ func (c *Client) Lines(ctx context.Context, path, contentType string, content io
 		defer drain(resp.Body)
 		return problemOf(resp)
 	}
-	defer resp.Body.Close() // what is left of it is of no use
+	defer func() { _ = resp.Body.Close() }() // what is left of it is of no use
 	scanner := bufio.NewScanner(resp.Body)
 	scanner.Buffer(make([]byte, 64<<10), maxLine)
 	for scanner.Scan() {

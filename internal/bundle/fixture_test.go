@@ -113,7 +113,7 @@ func changed(files map[string]string) fs.FS {
 
 func pack(t testing.TB, fsys fs.FS) []byte {
 	t.Helper()
-	content, err := archive.Pack(fsys, "test", []string{"troth", "config"})
+	content, err := archive.Pack(fsys, "test", archive.DefaultRoots())
 	if err != nil {
 		t.Fatal(err)
 	}

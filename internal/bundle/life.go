@@ -3,6 +3,8 @@ package bundle
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"strings"
 
 	"troth/internal/fleet"
 	"troth/policy"
@@ -122,13 +124,30 @@ func (s *Service) Archive(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	if b.ID == fleet.BaseBundle {
-		return archive.Pack(s.Base, "base", baseRoots())
+		return packBase(s.Base)
 	}
 	return s.Store.Blob(ctx, b.Archive)
 }
 
-// baseRoots are those of a base bundle that declares none.
-func baseRoots() []string { return []string{"troth", "config"} }
+// packBase declares for a base bundle, which nobody has to have declared them for,
+// the roots that its directories are.
+func packBase(base fs.FS) ([]byte, error) {
+	entries, err := fs.ReadDir(base, ".")
+	if err != nil {
+		return nil, fmt.Errorf("read base bundle: %w", err)
+	}
+	var roots []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			roots = append(roots, e.Name())
+		}
+	}
+	content, err := archive.Pack(base, fleet.BaseBundle, roots)
+	if err != nil {
+		return nil, fleet.Because(err, fleet.Refused, "policy_refused", "the base bundle cannot be packed: %v", err)
+	}
+	return content, nil
+}
 
 // Engine compiles a bundle that was verified before.
 func (s *Service) Engine(ctx context.Context, b fleet.Bundle) (*policy.Engine, error) {

@@ -158,7 +158,7 @@ func (p *policyPublication) flags(cmd *cobra.Command) {
 	f.Uint64Var(&p.bundle.Counter, "counter", 0, "number that grows with every bundle")
 	f.StringVar(&p.bundle.Name, "name", "", "target name (default: policies/fleet-COUNTER.tar.gz)")
 	f.StringVar(&p.bundle.Notes, "notes", "", "what is new, for people")
-	f.StringSliceVar(&p.roots, "root", []string{"troth", "config"}, "path below data that the bundle is about, where DIR has no .manifest; may be repeated")
+	f.StringSliceVar(&p.roots, "root", archive.DefaultRoots(), "path below data that the bundle is about, where DIR has no .manifest; may be repeated")
 }
 
 func (a *app) policyPublishCommand() *cobra.Command {

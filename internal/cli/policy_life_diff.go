@@ -75,7 +75,7 @@ func (a *app) policyDiff(ctx context.Context, from, to string) error {
 // bundleContent is the archive of a directory, or of a bundle of the service.
 func (a *app) bundleContent(ctx context.Context, name string) ([]byte, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return packPolicies(name, "", []string{"troth", "config"})
+		return packPolicies(name, "", archive.DefaultRoots())
 	}
 	client, err := a.client()
 	if err != nil {

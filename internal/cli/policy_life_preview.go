@@ -17,6 +17,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"troth/internal/api"
+	"troth/policy/archive"
 )
 
 // previewFlags say what to replay and what to show.
@@ -48,7 +49,7 @@ One preview runs at a time; interrupting the command ends it.`,
 	f.StringVar(&o.since, "since", "", "replay every decision of so long, as 7d or 12h")
 	f.StringVar(&o.groupBy, "group-by", "", "`LABEL` to group devices by (default: group)")
 	f.IntVar(&o.names, "names", 100, "devices to name, of each kind of change; at most 10000")
-	f.StringSliceVar(&o.roots, "root", []string{"troth", "config"}, "as for publish, where DIR has no .manifest")
+	f.StringSliceVar(&o.roots, "root", archive.DefaultRoots(), "as for publish, where DIR has no .manifest")
 	return cmd
 }
 

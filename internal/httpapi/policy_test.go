@@ -56,7 +56,7 @@ func withPolicies(t *testing.T) func(*httpapi.Config) {
 
 func library(t *testing.T) []byte {
 	t.Helper()
-	content, err := archive.Pack(policies.FS, "2", []string{"troth", "config"})
+	content, err := archive.Pack(policies.FS, "2", archive.DefaultRoots())
 	if err != nil {
 		t.Fatal(err)
 	}

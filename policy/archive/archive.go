@@ -42,6 +42,10 @@ type Manifest struct {
 	Roots    []string // slash-separated paths below data that all rules and data are in
 }
 
+// DefaultRoots are those of a directory that declares none, which are those of the
+// library that trothd has built in.
+func DefaultRoots() []string { return []string{"troth", "config", "frameworks"} }
+
 // Bundle is an archive that was read.
 type Bundle struct {
 	Manifest

@@ -44,11 +44,11 @@ var (
 )
 
 func TestPackAndRead(t *testing.T) {
-	content, err := archive.Pack(policies.FS, "2026.5", []string{"troth", "config"})
+	content, err := archive.Pack(policies.FS, "2026.5", archive.DefaultRoots())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := archive.Pack(policies.FS, "2026.5", []string{"config", "troth"})
+	again, err := archive.Pack(policies.FS, "2026.5", []string{"frameworks", "config", "troth"})
 	if err != nil || len(again) != len(content) {
 		t.Error("the same directory makes other bytes", err)
 	}
@@ -56,7 +56,7 @@ func TestPackAndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Revision != "2026.5" || strings.Join(b.Roots, " ") != "config troth" || b.Files < 20 || b.Bytes < 10000 {
+	if b.Revision != "2026.5" || strings.Join(b.Roots, " ") != "config frameworks troth" || b.Files < 20 || b.Bytes < 10000 {
 		t.Errorf("%+v", b)
 	}
 	packed, err := policy.New(t.Context(), b.FS, policy.Options{})

@@ -20,10 +20,16 @@ not_applicable(reason) := {"outcome": "not_applicable", "reason": reason}
 #   that config.controls.mode calls advisory is told of, and never counts.
 control(meta, finding) := {
 	"id": meta.custom.id,
-	"outcome": finding.outcome,
+	"outcome": "pass",
 	"reason": finding.reason,
 } if {
-	finding.outcome in {"pass", "not_applicable"}
+	finding.outcome == "pass"
+} else := {
+	"id": meta.custom.id,
+	"outcome": "not_applicable",
+	"reason": finding.reason,
+} if {
+	finding.outcome == "not_applicable"
 } else := {
 	"id": meta.custom.id,
 	"outcome": finding.outcome,

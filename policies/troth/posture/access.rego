@@ -23,10 +23,10 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), ssh_root_login_off)
 
-ssh_root_login_off := lib.pass("The device reports that nobody logs in as root over SSH.") if {
+ssh_root_login_off := {"outcome": "pass", "reason": "The device reports that nobody logs in as root over SSH."} if {
 	proven
 	ssh_root_login == "no"
-} else := lib.fail("The device reports that root can log in over SSH.") if {
+} else := {"outcome": "fail", "reason": "The device reports that root can log in over SSH."} if {
 	input.host.ssh.known == true
 } else := unreported
 
@@ -57,10 +57,10 @@ ssh_root_login := "no" if {
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), ssh_password_login_off)
 
-ssh_password_login_off := lib.pass("The device reports that its SSH server takes no passwords.") if {
+ssh_password_login_off := {"outcome": "pass", "reason": "The device reports that its SSH server takes no passwords."} if {
 	proven
 	ssh_password_login == set()
-} else := lib.fail("The device reports that its SSH server takes passwords.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its SSH server takes passwords."} if {
 	count(ssh_password_login) > 0
 } else := unreported
 
@@ -100,7 +100,7 @@ controls contains lib.control(rego.metadata.rule(), no_empty_passwords)
 no_empty_passwords := lib.fail(sprintf("The device reports accounts that need no password: %s.", [lib.listed([lib.quoted(name) | some name in input.host.accounts.passwordless])])) if {
 	input.host.accounts.known == true
 	count(input.host.accounts.passwordless) > 0
-} else := lib.pass("The device reports that every account needs a password, or is locked.") if {
+} else := {"outcome": "pass", "reason": "The device reports that every account needs a password, or is locked."} if {
 	proven
 	input.host.accounts.known == true
 	input.host.accounts.shadow == true
@@ -125,7 +125,7 @@ no_empty_passwords := lib.fail(sprintf("The device reports accounts that need no
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), single_superuser)
 
-single_superuser := lib.pass("The device reports one account with the user id 0, root.") if {
+single_superuser := {"outcome": "pass", "reason": "The device reports one account with the user id 0, root."} if {
 	proven
 	input.host.accounts.known == true
 	input.host.accounts.superusers == ["root"]

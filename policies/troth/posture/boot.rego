@@ -27,19 +27,19 @@ controls contains lib.control(rego.metadata.rule(), secure_boot)
 
 secure_boot := unproven if {
 	not proven
-} else := lib.fail("The firmware is in UEFI debug mode.") if {
+} else := {"outcome": "fail", "reason": "The firmware is in UEFI debug mode."} if {
 	input.attestation.secure_boot.debug_mode == true
-} else := lib.fail("The firmware is in setup mode: no platform key is enrolled.") if {
+} else := {"outcome": "fail", "reason": "The firmware is in setup mode: no platform key is enrolled."} if {
 	input.attestation.secure_boot.enabled == true
 	input.attestation.secure_boot.setup_mode == true
-} else := lib.pass("Secure Boot is on.") if {
+} else := {"outcome": "pass", "reason": "Secure Boot is on."} if {
 	input.attestation.event_log.replayed == true
 	input.attestation.secure_boot.known == true
 	input.attestation.secure_boot.enabled == true
-} else := lib.fail("Secure Boot is off.") if {
+} else := {"outcome": "fail", "reason": "Secure Boot is off."} if {
 	input.attestation.secure_boot.known == true
 	input.attestation.secure_boot.enabled == false
-} else := lib.fail("Nothing that the device sent shows that Secure Boot is on.") if {
+} else := {"outcome": "fail", "reason": "Nothing that the device sent shows that Secure Boot is on."} if {
 	input.attestation.secure_boot.known == false
 } else := missing
 
@@ -66,11 +66,11 @@ controls contains lib.control(rego.metadata.rule(), event_log)
 
 event_log := unproven if {
 	not proven
-} else := lib.fail("The device sent no event log.") if {
+} else := {"outcome": "fail", "reason": "The device sent no event log."} if {
 	input.attestation.event_log.given == false
-} else := lib.fail("The event log does not replay to the quoted PCRs.") if {
+} else := {"outcome": "fail", "reason": "The event log does not replay to the quoted PCRs."} if {
 	input.attestation.event_log.replayed == false
-} else := lib.pass("The event log replays to the quoted PCRs.") if {
+} else := {"outcome": "pass", "reason": "The event log replays to the quoted PCRs."} if {
 	input.attestation.event_log.given == true
 	input.attestation.event_log.replayed == true
 } else := missing
@@ -98,9 +98,9 @@ no_unexplained_pcrs := unproven if {
 	not proven
 } else := lib.fail(sprintf("No event explains the value of %s.", [lib.pcrs(input.attestation.event_log.unexplained_pcrs)])) if {
 	count(input.attestation.event_log.unexplained_pcrs) > 0
-} else := lib.fail("There is no event log that explains the quoted PCRs.") if {
+} else := {"outcome": "fail", "reason": "There is no event log that explains the quoted PCRs."} if {
 	input.attestation.event_log.given == false
-} else := lib.pass("The logs explain every quoted PCR.") if {
+} else := {"outcome": "pass", "reason": "The logs explain every quoted PCR."} if {
 	input.attestation.event_log.replayed == true
 	count(input.attestation.event_log.unexplained_pcrs) == 0
 } else := missing

@@ -24,13 +24,13 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), boot_keys)
 
-boot_keys := lib.not_applicable("No keys are listed (config.boot.keys).") if {
+boot_keys := {"outcome": "not_applicable", "reason": "No keys are listed (config.boot.keys)."} if {
 	not lib.configured("boot", "keys")
 } else := unproven if {
 	not proven
 } else := unusable("keys") if {
 	not count(keys_listed) > 0
-} else := lib.fail("Nothing that the device sent shows which keys its firmware trusts.") if {
+} else := {"outcome": "fail", "reason": "Nothing that the device sent shows which keys its firmware trusts."} if {
 	input.attestation.secure_boot.known == false
 } else := lib.fail(sprintf("The firmware trusts %s, for one %s.", [
 	lib.counted(count(foreign_keys), "key that is not listed", "keys that are not listed"),
@@ -39,7 +39,7 @@ boot_keys := lib.not_applicable("No keys are listed (config.boot.keys).") if {
 	count(foreign_keys) > 0
 } else := lib.undecided("The firmware trusts more keys than policies are shown.") if {
 	count({"pk", "kek", "db"} & {name | some name in input.attestation.secure_boot.cut}) > 0
-} else := lib.pass("The firmware trusts listed keys only.") if {
+} else := {"outcome": "pass", "reason": "The firmware trusts listed keys only."} if {
 	input.attestation.secure_boot.known == true
 	count(foreign_keys) == 0
 } else := missing
@@ -78,14 +78,14 @@ foreign_keys := {key |
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), boot_shim_verifies)
 
-boot_shim_verifies := lib.not_applicable("Nothing is known of shim without an event log.") if {
+boot_shim_verifies := {"outcome": "not_applicable", "reason": "Nothing is known of shim without an event log."} if {
 	not booted_known
 } else := unproven if {
 	not proven
-} else := lib.fail("shim was told to verify nothing (MokSBState).") if {
+} else := {"outcome": "fail", "reason": "shim was told to verify nothing (MokSBState)."} if {
 	some variable in input.attestation.boot.shim
 	variable.digest == moksb_off
-} else := lib.pass("shim was not told to verify nothing.") if {
+} else := {"outcome": "pass", "reason": "shim was not told to verify nothing."} if {
 	is_array(input.attestation.boot.shim)
 	not "shim" in input.attestation.boot.cut
 } else := missing
@@ -115,10 +115,10 @@ controls contains lib.control(rego.metadata.rule(), boot_handover)
 
 boot_handover := unproven if {
 	not proven
-} else := lib.pass("The firmware left its boot services.") if {
+} else := {"outcome": "pass", "reason": "The firmware left its boot services."} if {
 	input.attestation.boot.exit_boot_services.known == true
 	input.attestation.boot.exit_boot_services.succeeded == true
 	input.attestation.boot.exit_boot_services.failed == false
-} else := lib.fail("The log does not show that the firmware left its boot services.") if {
+} else := {"outcome": "fail", "reason": "The log does not show that the firmware left its boot services."} if {
 	is_boolean(input.attestation.boot.exit_boot_services.succeeded)
 } else := missing

@@ -28,7 +28,7 @@ import data.troth.lib
 #     EU CRA: ["Annex I Part I (2)(f)"]
 controls contains lib.control(rego.metadata.rule(), boot_command_line)
 
-boot_command_line := lib.not_applicable("Nothing is asked of the kernel's command line (config.boot.command_line_required, command_line_forbidden).") if {
+boot_command_line := {"outcome": "not_applicable", "reason": "Nothing is asked of the kernel's command line (config.boot.command_line_required, command_line_forbidden)."} if {
 	not command_line_configured
 } else := unproven if {
 	not proven
@@ -36,11 +36,11 @@ boot_command_line := lib.not_applicable("Nothing is asked of the kernel's comman
 	not command_line_asked
 } else := unlogged if {
 	input.attestation.boot.known == false
-} else := lib.fail("The log does not account for PCR 8 and 12 (command lines).") if {
+} else := {"outcome": "fail", "reason": "The log does not account for PCR 8 and 12 (command lines)."} if {
 	booted_known
 	not "command_lines" in input.attestation.boot.complete
 	is_array(input.attestation.boot.complete)
-} else := lib.fail("No kernel command line is verified.") if {
+} else := {"outcome": "fail", "reason": "No kernel command line is verified."} if {
 	is_array(input.attestation.boot.command_lines)
 	count(verified_lines) == 0
 } else := lib.fail(sprintf("The kernel command line has %s.", [lib.listed(sort(forbidden_found))])) if {
@@ -49,7 +49,7 @@ boot_command_line := lib.not_applicable("Nothing is asked of the kernel's comman
 	count(required_lacking) > 0
 } else := lib.fail(sprintf("The kernel command line has %s beside the value that is required.", [lib.listed(sort(required_contradicted))])) if {
 	count(required_contradicted) > 0
-} else := lib.pass("The kernel command line is as required.") if {
+} else := {"outcome": "pass", "reason": "The kernel command line is as required."} if {
 	booted_known
 	"command_lines" in input.attestation.boot.complete
 	count(verified_lines) > 0

@@ -23,13 +23,13 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Device Identification"]
 controls contains lib.control(rego.metadata.rule(), client_key_rotated)
 
-client_key_rotated := lib.not_applicable("Keys are not asked to change (config.certificates.key_max_age_seconds).") if {
+client_key_rotated := {"outcome": "not_applicable", "reason": "Keys are not asked to change (config.certificates.key_max_age_seconds)."} if {
 	key_age_limit == 0
 } else := lib.undecided("The setting config.certificates.key_max_age_seconds cannot be used.") if {
 	not key_age_setting
-} else := lib.pass("The client key is not older than it may be.") if {
+} else := {"outcome": "pass", "reason": "The client key is not older than it may be."} if {
 	key_age <= key_age_limit
-} else := lib.fail("The client key is older than it may be, and should have been replaced.") if {
+} else := {"outcome": "fail", "reason": "The client key is older than it may be, and should have been replaced."} if {
 	key_age > key_age_limit
 } else := missing
 
@@ -57,13 +57,13 @@ key_age := (lib.now - time.parse_rfc3339_ns(input.certificate.key_since)) / 1000
 #     NIST SP 800-213A: ["Device Identification"]
 controls contains lib.control(rego.metadata.rule(), certificate_short_lived)
 
-certificate_short_lived := lib.not_applicable("The lifetime of certificates is not asked about (config.certificates.max_lifetime_seconds).") if {
+certificate_short_lived := {"outcome": "not_applicable", "reason": "The lifetime of certificates is not asked about (config.certificates.max_lifetime_seconds)."} if {
 	not lib.configured("certificates", "max_lifetime_seconds")
 } else := lib.undecided("The setting config.certificates.max_lifetime_seconds cannot be used.") if {
 	not lib.setting_number("certificates", "max_lifetime_seconds", 0)
-} else := lib.pass("The client certificate is as short-lived as asked.") if {
+} else := {"outcome": "pass", "reason": "The client certificate is as short-lived as asked."} if {
 	certificate_life <= lib.setting_number("certificates", "max_lifetime_seconds", 0)
-} else := lib.fail("The client certificate was made for longer than asked.") if {
+} else := {"outcome": "fail", "reason": "The client certificate was made for longer than asked."} if {
 	certificate_life > lib.setting_number("certificates", "max_lifetime_seconds", 0)
 } else := missing
 

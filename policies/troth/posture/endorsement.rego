@@ -24,10 +24,10 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Device Identification"]
 controls contains lib.control(rego.metadata.rule(), tpm_endorsed)
 
-tpm_endorsed := lib.pass("The TPM's manufacturer is one that the service trusts.") if {
+tpm_endorsed := {"outcome": "pass", "reason": "The TPM's manufacturer is one that the service trusts."} if {
 	input.endorsement.known == true
 	input.endorsement.manufacturer != ""
-} else := lib.fail("No manufacturer that the service trusts vouches for the TPM.") if {
+} else := {"outcome": "fail", "reason": "No manufacturer that the service trusts vouches for the TPM."} if {
 	input.endorsement.known == true
 	input.endorsement.manufacturer == ""
 } else := missing
@@ -55,12 +55,12 @@ controls contains lib.control(rego.metadata.rule(), device_certified)
 
 device_certified := lib.undecided("The setting config.enroll.require_idevid cannot be used.") if {
 	not idevid_setting
-} else := lib.not_applicable("A certificate of the device's maker is not asked for (config.enroll.require_idevid).") if {
+} else := {"outcome": "not_applicable", "reason": "A certificate of the device's maker is not asked for (config.enroll.require_idevid)."} if {
 	idevid_required == false
-} else := lib.pass("The device's maker certified it.") if {
+} else := {"outcome": "pass", "reason": "The device's maker certified it."} if {
 	input.endorsement.known == true
 	input.endorsement.devid != ""
-} else := lib.fail("The device showed no certificate of its maker that verifies.") if {
+} else := {"outcome": "fail", "reason": "The device showed no certificate of its maker that verifies."} if {
 	input.endorsement.known == true
 	input.endorsement.devid == ""
 } else := missing

@@ -26,11 +26,11 @@ controls contains lib.control(rego.metadata.rule(), ima_known_files)
 
 ima_known_files := lib.undecided("The setting config.ima.require_allow_list cannot be used.") if {
 	not allow_list_setting
-} else := lib.fail("Files were not judged: the device proves no release that has an allow-list or IMA keys, or sent no IMA list.") if {
+} else := {"outcome": "fail", "reason": "Files were not judged: the device proves no release that has an allow-list or IMA keys, or sent no IMA list."} if {
 	proven
 	allow_list_required == true
 	input.attestation.ima.judged_by == ""
-} else := lib.not_applicable("Files were not judged: the release has no allow-list and no IMA keys.") if {
+} else := {"outcome": "not_applicable", "reason": "Files were not judged: the release has no allow-list and no IMA keys."} if {
 	allow_list_required == false
 	not judged
 } else := unproven if {
@@ -42,7 +42,7 @@ ima_known_files := lib.undecided("The setting config.ima.require_allow_list cann
 	input.attestation.ima.unknown > 0
 } else := lib.fail(sprintf("%s that nothing vouches for.", [lib.counted(input.attestation.ima.unknown, "file ran", "files ran")])) if {
 	input.attestation.ima.unknown > 0
-} else := lib.pass("The release vouches for every file that IMA measured.") if {
+} else := {"outcome": "pass", "reason": "The release vouches for every file that IMA measured."} if {
 	input.attestation.ima.replayed == true
 	input.attestation.ima.unknown == 0
 	judged
@@ -79,20 +79,20 @@ controls contains lib.control(rego.metadata.rule(), ima_boot_aggregate)
 
 ima_boot_aggregate := lib.undecided("The setting config.ima.require_boot_aggregate cannot be used.") if {
 	not boot_aggregate_setting
-} else := lib.not_applicable("boot_aggregate is not asked for (config.ima.require_boot_aggregate).") if {
+} else := {"outcome": "not_applicable", "reason": "boot_aggregate is not asked for (config.ima.require_boot_aggregate)."} if {
 	boot_aggregate_required == false
 } else := unproven if {
 	not proven
-} else := lib.fail("Without an IMA list there is no boot_aggregate.") if {
+} else := {"outcome": "fail", "reason": "Without an IMA list there is no boot_aggregate."} if {
 	input.attestation.ima.given == false
-} else := lib.pass("boot_aggregate is the hash of the quoted PCRs.") if {
+} else := {"outcome": "pass", "reason": "boot_aggregate is the hash of the quoted PCRs."} if {
 	input.attestation.ima.replayed == true
 	input.attestation.ima.boot_aggregate == "verified"
-} else := lib.fail("boot_aggregate is not the hash of the quoted PCRs.") if {
+} else := {"outcome": "fail", "reason": "boot_aggregate is not the hash of the quoted PCRs."} if {
 	input.attestation.ima.boot_aggregate == "mismatch"
-} else := lib.fail("The IMA list does not begin with boot_aggregate.") if {
+} else := {"outcome": "fail", "reason": "The IMA list does not begin with boot_aggregate."} if {
 	input.attestation.ima.boot_aggregate == "absent"
-} else := lib.fail("boot_aggregate is of PCRs that the quote does not cover.") if {
+} else := {"outcome": "fail", "reason": "boot_aggregate is of PCRs that the quote does not cover."} if {
 	input.attestation.ima.boot_aggregate == "unknown"
 } else := missing
 

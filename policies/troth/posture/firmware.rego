@@ -38,7 +38,7 @@ firmware_known := unproven if {
 ])) if {
 	input.firmware.known == false
 	count(input.firmware.mismatches) > 0
-} else := lib.fail("The PCRs match no published release.") if {
+} else := {"outcome": "fail", "reason": "The PCRs match no published release."} if {
 	input.firmware.known == false
 } else := missing
 
@@ -119,7 +119,7 @@ firmware_reported := unproven if {
 	not released
 } else := lib.pass(sprintf("The device reports the firmware that it runs, %s.", [input.firmware.version])) if {
 	input.firmware.reported == input.firmware.version
-} else := lib.fail("The device does not report which firmware it runs.") if {
+} else := {"outcome": "fail", "reason": "The device does not report which firmware it runs."} if {
 	input.firmware.reported == ""
 } else := lib.fail(sprintf("The device reports firmware %s but runs %s.", [
 	lib.quoted(input.firmware.reported),

@@ -23,10 +23,10 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), kernel_addresses_hidden)
 
-kernel_addresses_hidden := lib.pass("The device reports that the kernel hides its addresses.") if {
+kernel_addresses_hidden := {"outcome": "pass", "reason": "The device reports that the kernel hides its addresses."} if {
 	proven
 	input.host.kernel.kptr_restrict in {1, 2}
-} else := lib.fail("The device reports that the kernel shows its addresses (kernel.kptr_restrict is 0).") if {
+} else := {"outcome": "fail", "reason": "The device reports that the kernel shows its addresses (kernel.kptr_restrict is 0)."} if {
 	input.host.kernel.kptr_restrict == 0
 } else := unreported
 
@@ -47,10 +47,10 @@ kernel_addresses_hidden := lib.pass("The device reports that the kernel hides it
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), kernel_log_restricted)
 
-kernel_log_restricted := lib.pass("The device reports that its kernel log is for privileged processes only.") if {
+kernel_log_restricted := {"outcome": "pass", "reason": "The device reports that its kernel log is for privileged processes only."} if {
 	proven
 	input.host.kernel.dmesg_restrict == 1
-} else := lib.fail("The device reports that every process can read the kernel log (kernel.dmesg_restrict is 0).") if {
+} else := {"outcome": "fail", "reason": "The device reports that every process can read the kernel log (kernel.dmesg_restrict is 0)."} if {
 	input.host.kernel.dmesg_restrict == 0
 } else := unreported
 
@@ -72,10 +72,10 @@ kernel_log_restricted := lib.pass("The device reports that its kernel log is for
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), bpf_restricted)
 
-bpf_restricted := lib.pass("The device reports that unprivileged processes load no BPF programs.") if {
+bpf_restricted := {"outcome": "pass", "reason": "The device reports that unprivileged processes load no BPF programs."} if {
 	proven
 	input.host.kernel.unprivileged_bpf_disabled in {1, 2}
-} else := lib.fail("The device reports that every process can load BPF programs (kernel.unprivileged_bpf_disabled is 0).") if {
+} else := {"outcome": "fail", "reason": "The device reports that every process can load BPF programs (kernel.unprivileged_bpf_disabled is 0)."} if {
 	input.host.kernel.unprivileged_bpf_disabled == 0
 } else := unreported
 
@@ -98,10 +98,10 @@ bpf_restricted := lib.pass("The device reports that unprivileged processes load 
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), ptrace_restricted)
 
-ptrace_restricted := lib.pass("The device reports that processes cannot attach to each other.") if {
+ptrace_restricted := {"outcome": "pass", "reason": "The device reports that processes cannot attach to each other."} if {
 	proven
 	input.host.kernel.ptrace_scope in {1, 2, 3}
-} else := lib.fail("The device reports that processes of a user can read each other's memory (kernel.yama.ptrace_scope is 0).") if {
+} else := {"outcome": "fail", "reason": "The device reports that processes of a user can read each other's memory (kernel.yama.ptrace_scope is 0)."} if {
 	input.host.kernel.ptrace_scope == 0
 } else := unreported
 
@@ -122,10 +122,10 @@ ptrace_restricted := lib.pass("The device reports that processes cannot attach t
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), address_space_randomised)
 
-address_space_randomised := lib.pass("The device reports that addresses are fully randomised.") if {
+address_space_randomised := {"outcome": "pass", "reason": "The device reports that addresses are fully randomised."} if {
 	proven
 	input.host.kernel.randomize_va_space == 2
-} else := lib.fail("The device reports that addresses are not fully randomised (kernel.randomize_va_space is not 2).") if {
+} else := {"outcome": "fail", "reason": "The device reports that addresses are not fully randomised (kernel.randomize_va_space is not 2)."} if {
 	input.host.kernel.randomize_va_space in {0, 1}
 } else := unreported
 
@@ -147,10 +147,10 @@ address_space_randomised := lib.pass("The device reports that addresses are full
 #     NIST SP 800-213A: ["Data Protection"]
 controls contains lib.control(rego.metadata.rule(), privileged_dumps_off)
 
-privileged_dumps_off := lib.pass("The device reports that privileged programs leave no core dumps for others.") if {
+privileged_dumps_off := {"outcome": "pass", "reason": "The device reports that privileged programs leave no core dumps for others."} if {
 	proven
 	input.host.kernel.suid_dumpable in {0, 2}
-} else := lib.fail("The device reports that privileged programs leave core dumps for everybody (fs.suid_dumpable is 1).") if {
+} else := {"outcome": "fail", "reason": "The device reports that privileged programs leave core dumps for everybody (fs.suid_dumpable is 1)."} if {
 	input.host.kernel.suid_dumpable == 1
 } else := unreported
 
@@ -173,10 +173,10 @@ privileged_dumps_off := lib.pass("The device reports that privileged programs le
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), sysrq_restricted)
 
-sysrq_restricted := lib.pass("The device reports that its consoles offer at most sync, remount and reboot.") if {
+sysrq_restricted := {"outcome": "pass", "reason": "The device reports that its consoles offer at most sync, remount and reboot."} if {
 	proven
 	sysrq_others == 0
-} else := lib.fail("The device reports that its consoles offer more than sync, remount and reboot (kernel.sysrq).") if {
+} else := {"outcome": "fail", "reason": "The device reports that its consoles offer more than sync, remount and reboot (kernel.sysrq)."} if {
 	sysrq_others > 0
 } else := unreported
 
@@ -202,12 +202,12 @@ sysrq_others := input.host.kernel.sysrq - bits.and(input.host.kernel.sysrq, 176)
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), tmp_hardened)
 
-tmp_hardened := lib.pass("The device reports that /tmp is apart, with nosuid and nodev.") if {
+tmp_hardened := {"outcome": "pass", "reason": "The device reports that /tmp is apart, with nosuid and nodev."} if {
 	proven
 	input.host.volumes.tmp.mount == "/tmp"
 	input.host.volumes.tmp.nosuid == true
 	input.host.volumes.tmp.nodev == true
-} else := lib.fail("The device reports that /tmp is not apart, or lacks nosuid or nodev.") if {
+} else := {"outcome": "fail", "reason": "The device reports that /tmp is not apart, or lacks nosuid or nodev."} if {
 	is_string(input.host.volumes.tmp.mount)
 } else := unreported
 
@@ -231,11 +231,11 @@ tmp_hardened := lib.pass("The device reports that /tmp is apart, with nosuid and
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), usb_guarded)
 
-usb_guarded := lib.pass("The device reports that nothing plugged into USB is let in by itself.") if {
+usb_guarded := {"outcome": "pass", "reason": "The device reports that nothing plugged into USB is let in by itself."} if {
 	proven
 	input.host.usb.known == true
 	input.host.usb.accepts == false
-} else := lib.fail("The device reports that whatever is plugged into USB is let in.") if {
+} else := {"outcome": "fail", "reason": "The device reports that whatever is plugged into USB is let in."} if {
 	input.host.usb.known == true
 	input.host.usb.accepts == true
 } else := unreported
@@ -260,7 +260,7 @@ usb_guarded := lib.pass("The device reports that nothing plugged into USB is let
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), serial_login_off)
 
-serial_login_off := lib.pass("The device reports no login on a serial line.") if {
+serial_login_off := {"outcome": "pass", "reason": "The device reports no login on a serial line."} if {
 	proven
 	input.host.consoles.known == true
 	count(input.host.consoles.serial) == 0

@@ -24,7 +24,7 @@ import data.troth.lib
 #     EU CRA: ["Annex I Part I (2)(f)"]
 controls contains lib.control(rego.metadata.rule(), attestation_verified)
 
-attestation_verified := lib.pass("The quote and all logs that came with it verify.") if {
+attestation_verified := {"outcome": "pass", "reason": "The quote and all logs that came with it verify."} if {
 	proven
 	count(input.attestation.problems) == 0
 } else := lib.pass(sprintf("The quote and all logs that came with it verify, with remarks: %s.", [remarks])) if {
@@ -34,7 +34,7 @@ attestation_verified := lib.pass("The quote and all logs that came with it verif
 	input.attestation.verified == false
 	count(input.attestation.problems) > 0
 	problems := lib.listed(sort(input.attestation.problems))
-} else := lib.fail("The evidence does not verify.") if {
+} else := {"outcome": "fail", "reason": "The evidence does not verify."} if {
 	input.attestation.verified == false
 } else := missing
 

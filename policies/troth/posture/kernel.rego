@@ -22,10 +22,10 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), kernel_lockdown)
 
-kernel_lockdown := lib.pass("The device reports that its kernel is locked down.") if {
+kernel_lockdown := {"outcome": "pass", "reason": "The device reports that its kernel is locked down."} if {
 	proven
 	input.host.kernel.lockdown in {"integrity", "confidentiality"}
-} else := lib.fail("The device reports that its kernel is not locked down.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its kernel is not locked down."} if {
 	input.host.kernel.lockdown == "none"
 } else := unreported
 
@@ -47,10 +47,10 @@ kernel_lockdown := lib.pass("The device reports that its kernel is locked down."
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), kernel_modules_signed)
 
-kernel_modules_signed := lib.pass("The device reports that only signed kernel modules are loaded, or none.") if {
+kernel_modules_signed := {"outcome": "pass", "reason": "The device reports that only signed kernel modules are loaded, or none."} if {
 	proven
 	modules_bound
-} else := lib.fail("The device reports that unsigned kernel modules can be loaded.") if {
+} else := {"outcome": "fail", "reason": "The device reports that unsigned kernel modules can be loaded."} if {
 	input.host.kernel.module_sig_enforce == false
 	input.host.kernel.modules_disabled == 0
 	input.host.kernel.lockdown == "none"
@@ -81,10 +81,10 @@ modules_bound if input.host.kernel.lockdown in {"integrity", "confidentiality"}
 #     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 controls contains lib.control(rego.metadata.rule(), kernel_untainted)
 
-kernel_untainted := lib.pass("The device reports that its kernel has loaded no unsigned module, and none by force.") if {
+kernel_untainted := {"outcome": "pass", "reason": "The device reports that its kernel has loaded no unsigned module, and none by force."} if {
 	proven
 	taint == 0
-} else := lib.fail("The device reports that its kernel has loaded an unsigned module, or one by force.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its kernel has loaded an unsigned module, or one by force."} if {
 	taint > 0
 } else := unreported
 
@@ -108,10 +108,10 @@ taint := bits.and(input.host.kernel.tainted, 8202)
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), kexec_disabled)
 
-kexec_disabled := lib.pass("The device reports that no other kernel can be started from this one.") if {
+kexec_disabled := {"outcome": "pass", "reason": "The device reports that no other kernel can be started from this one."} if {
 	proven
 	input.host.kernel.kexec_load_disabled == 1
-} else := lib.fail("The device reports that another kernel can be started from this one (kernel.kexec_load_disabled is 0).") if {
+} else := {"outcome": "fail", "reason": "The device reports that another kernel can be started from this one (kernel.kexec_load_disabled is 0)."} if {
 	input.host.kernel.kexec_load_disabled == 0
 } else := unreported
 
@@ -134,10 +134,10 @@ kexec_disabled := lib.pass("The device reports that no other kernel can be start
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), mandatory_access_control)
 
-mandatory_access_control := lib.pass("The device reports an active security module that confines programs.") if {
+mandatory_access_control := {"outcome": "pass", "reason": "The device reports an active security module that confines programs."} if {
 	proven
 	count(confining) > 0
-} else := lib.fail("The device reports no active security module that confines programs.") if {
+} else := {"outcome": "fail", "reason": "The device reports no active security module that confines programs."} if {
 	count(input.host.kernel.lsms) > 0
 } else := unreported
 

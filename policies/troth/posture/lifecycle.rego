@@ -23,7 +23,7 @@ import data.troth.lib
 #     EU CRA: ["Annex I Part I (2)(c)"]
 controls contains lib.control(rego.metadata.rule(), update_healthy)
 
-update_healthy := lib.not_applicable("The device reports no update.") if {
+update_healthy := {"outcome": "not_applicable", "reason": "The device reports no update."} if {
 	input.update.state == ""
 } else := lib.fail(sprintf("The update to %s %s.", [update_target, update_ended[input.update.state]])) if {
 	input.update.state in object.keys(update_ended)

@@ -26,7 +26,7 @@ import data.troth.lib
 #     EU CRA: ["Annex I Part I (2)(c)"]
 controls contains lib.control(rego.metadata.rule(), boot_dbx)
 
-boot_dbx := lib.not_applicable("No entries of dbx are required (config.boot.dbx_required).") if {
+boot_dbx := {"outcome": "not_applicable", "reason": "No entries of dbx are required (config.boot.dbx_required)."} if {
 	not lib.configured("boot", "dbx_required")
 } else := unproven if {
 	not proven
@@ -34,7 +34,7 @@ boot_dbx := lib.not_applicable("No entries of dbx are required (config.boot.dbx_
 	not count(dbx_required) > 0
 } else := lib.undecided("config.boot.dbx_required names the digest of the empty file, which revokes nothing.") if {
 	empty_file in dbx_required
-} else := lib.fail("Nothing that the device sent shows what is revoked.") if {
+} else := {"outcome": "fail", "reason": "Nothing that the device sent shows what is revoked."} if {
 	input.attestation.secure_boot.known == false
 } else := lib.pass(sprintf("All %d required entries are in dbx.", [count(dbx_required)])) if {
 	input.attestation.secure_boot.known == true
@@ -79,20 +79,20 @@ empty_file := "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #     EU CRA: ["Annex I Part I (2)(f)"]
 controls contains lib.control(rego.metadata.rule(), boot_authorities)
 
-boot_authorities := lib.not_applicable("No authorities are listed (config.boot.authorities).") if {
+boot_authorities := {"outcome": "not_applicable", "reason": "No authorities are listed (config.boot.authorities)."} if {
 	not lib.configured("boot", "authorities")
 } else := unproven if {
 	not proven
 } else := unusable("authorities") if {
 	not count(authorities) > 0
-} else := lib.fail("Secure Boot is not shown to be on, so that nothing verified the boot loader.") if {
+} else := {"outcome": "fail", "reason": "Secure Boot is not shown to be on, so that nothing verified the boot loader."} if {
 	some state in ["known", "enabled"]
 	input.attestation.secure_boot[state] == false
 } else := lib.undecided("The log names more authorities than policies are shown.") if {
 	"authorities" in input.attestation.boot.cut
 } else := lib.fail(sprintf("An image was verified by %s, which is not listed.", [lib.listed(sort(foreign_authorities))])) if {
 	count(foreign_authorities) > 0
-} else := lib.fail("The log does not tell of an entry of db that verified the boot loader.") if {
+} else := {"outcome": "fail", "reason": "The log does not tell of an entry of db that verified the boot loader."} if {
 	booted_known
 	not verified_authority
 } else := lib.pass(sprintf("Everything was verified by listed authorities, the boot loader by %s.", [lib.listed(sort(db_authorities))])) if {
@@ -135,7 +135,7 @@ verified_authority if count(db_authorities) > 0
 #     IEC 62443-4-2: ["CR 3.4", "EDR 3.14"]
 controls contains lib.control(rego.metadata.rule(), boot_option_roms)
 
-boot_option_roms := lib.not_applicable("No option ROMs are listed (config.boot.option_roms).") if {
+boot_option_roms := {"outcome": "not_applicable", "reason": "No option ROMs are listed (config.boot.option_roms)."} if {
 	not lib.configured("boot", "option_roms")
 } else := unproven if {
 	not proven
@@ -145,7 +145,7 @@ boot_option_roms := lib.not_applicable("No option ROMs are listed (config.boot.o
 	input.attestation.boot.known == false
 } else := lib.fail(sprintf("An option ROM is not listed: %s.", [lib.listed(sort(foreign_roms))])) if {
 	count(foreign_roms) > 0
-} else := lib.fail("The log does not account for PCR 2 (option ROMs) by option ROMs alone.") if {
+} else := {"outcome": "fail", "reason": "The log does not account for PCR 2 (option ROMs) by option ROMs alone."} if {
 	booted_known
 	not "option_roms" in input.attestation.boot.complete
 	is_array(input.attestation.boot.complete)
@@ -179,7 +179,7 @@ foreign_roms := {rom.digest | some rom in input.attestation.boot.option_roms; no
 #     IEC 62443-4-2: ["EDR 3.14"]
 controls contains lib.control(rego.metadata.rule(), boot_mok)
 
-boot_mok := lib.not_applicable("Nothing is listed for shim's owner database (config.boot.mok).") if {
+boot_mok := {"outcome": "not_applicable", "reason": "Nothing is listed for shim's owner database (config.boot.mok)."} if {
 	not lib.configured("boot", "mok")
 } else := unproven if {
 	not proven
@@ -189,7 +189,7 @@ boot_mok := lib.not_applicable("Nothing is listed for shim's owner database (con
 	input.attestation.boot.known == false
 } else := lib.fail(sprintf("shim's owner database is not as listed: %s.", [lib.listed(sort(foreign_mok))])) if {
 	count(foreign_mok) > 0
-} else := lib.fail("The log does not account for PCR 14 (shim's keys) by shim's variables alone.") if {
+} else := {"outcome": "fail", "reason": "The log does not account for PCR 14 (shim's keys) by shim's variables alone."} if {
 	booted_known
 	not "shim" in input.attestation.boot.complete
 	is_array(input.attestation.boot.complete)
@@ -224,7 +224,7 @@ foreign_mok := {sprintf("%s is %s", [lib.quoted(v.name), v.digest]) | some v in 
 #     EU CRA: ["Annex I Part I (2)(c)"]
 controls contains lib.control(rego.metadata.rule(), boot_sbat)
 
-boot_sbat := lib.not_applicable("No SBAT level is required (config.boot.sbat_level).") if {
+boot_sbat := {"outcome": "not_applicable", "reason": "No SBAT level is required (config.boot.sbat_level)."} if {
 	not lib.configured("boot", "sbat_level")
 } else := unproven if {
 	not proven
@@ -232,11 +232,11 @@ boot_sbat := lib.not_applicable("No SBAT level is required (config.boot.sbat_lev
 	not lib.setting_number("boot", "sbat_level", 0)
 } else := unlogged if {
 	input.attestation.boot.known == false
-} else := lib.fail("shim measured no SBAT level.") if {
+} else := {"outcome": "fail", "reason": "shim measured no SBAT level."} if {
 	input.attestation.boot.sbat_level.known == false
-} else := lib.fail("The SBAT level in the log is only claimed.") if {
+} else := {"outcome": "fail", "reason": "The SBAT level in the log is only claimed."} if {
 	input.attestation.boot.sbat_level.verified == false
-} else := lib.fail("The SBAT level has no date.") if {
+} else := {"outcome": "fail", "reason": "The SBAT level has no date."} if {
 	is_string(input.attestation.boot.sbat_level.text)
 	not sbat_level
 } else := lib.fail(sprintf("The SBAT level is of %d, older than %d.", [sbat_level, lib.setting_number("boot", "sbat_level", 0)])) if {
@@ -252,7 +252,7 @@ sbat_level := to_number(parts[1]) if {
 	parts := regex.find_all_string_submatch_n(`^sbat,[0-9]+,([0-9]{10})(\n|,|$)`, input.attestation.boot.sbat_level.text, 1)[0]
 }
 
-unlogged := lib.fail("Without an event log nothing shows what was measured.")
+unlogged := {"outcome": "fail", "reason": "Without an event log nothing shows what was measured."}
 
 # METADATA
 # description: A setting that does not say what it should decides nothing.

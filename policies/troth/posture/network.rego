@@ -32,13 +32,13 @@ listeners := {sprintf("%s/%d", [socket.protocol, socket.port]) | some socket in 
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), listeners_listed)
 
-listeners_listed := lib.not_applicable("No ports are listed (config.network.listeners).") if {
+listeners_listed := {"outcome": "not_applicable", "reason": "No ports are listed (config.network.listeners)."} if {
 	not lib.configured("network", "listeners")
 } else := lib.undecided("The setting config.network.listeners cannot be used.") if {
 	not lib.setting_words("network", "listeners")
 } else := lib.fail(sprintf("The device reports that it listens on %s, which is not listed.", [lib.listed(sort(unlisted))])) if {
 	count(unlisted) > 0
-} else := lib.pass("The device reports that it listens on listed ports only.") if {
+} else := {"outcome": "pass", "reason": "The device reports that it listens on listed ports only."} if {
 	proven
 	count(unlisted) == 0
 } else := unreported
@@ -65,7 +65,7 @@ unlisted := listeners - {port | some port in lib.setting_words("network", "liste
 #     NIST SP 800-213A: ["Logical Access to Interfaces", "Data Protection"]
 controls contains lib.control(rego.metadata.rule(), cleartext_services_off)
 
-cleartext_services_off := lib.pass("The device reports no open service that works in clear text.") if {
+cleartext_services_off := {"outcome": "pass", "reason": "The device reports no open service that works in clear text."} if {
 	proven
 	count(listeners & cleartext_ports) == 0
 } else := lib.fail(sprintf("The device reports open services in clear text: %s.", [lib.listed(sort(listeners & cleartext_ports))])) if {
@@ -94,7 +94,7 @@ cleartext_ports := {"tcp/21", "tcp/23", "tcp/512", "tcp/513", "tcp/514", "udp/69
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), debug_services_off)
 
-debug_services_off := lib.pass("The device reports no open debug service.") if {
+debug_services_off := {"outcome": "pass", "reason": "The device reports no open debug service."} if {
 	proven
 	count(listeners & debug_ports) == 0
 } else := lib.fail(sprintf("The device reports open debug services: %s.", [lib.listed(sort(listeners & debug_ports))])) if {
@@ -123,7 +123,7 @@ debug_ports := {"tcp/2159", "tcp/2345", "tcp/2375", "tcp/5005", "tcp/5555", "tcp
 #     NIST SP 800-213A: ["Logical Access to Interfaces"]
 controls contains lib.control(rego.metadata.rule(), data_services_local)
 
-data_services_local := lib.pass("The device reports no open database or cache.") if {
+data_services_local := {"outcome": "pass", "reason": "The device reports no open database or cache."} if {
 	proven
 	count(listeners & data_ports) == 0
 } else := lib.fail(sprintf("The device reports databases or caches that are open to others: %s.", [lib.listed(sort(listeners & data_ports))])) if {
@@ -151,12 +151,12 @@ data_ports := {"tcp/11211", "tcp/2379", "tcp/27017", "tcp/3306", "tcp/5432", "tc
 #     NIST SP 800-213A: ["Device Configuration"]
 controls contains lib.control(rego.metadata.rule(), forwarding_off)
 
-forwarding_off := lib.not_applicable("The model is a router (config.network.routers).") if {
+forwarding_off := {"outcome": "not_applicable", "reason": "The model is a router (config.network.routers)."} if {
 	input.device.model in lib.setting_words("network", "routers")
-} else := lib.pass("The device reports that it forwards no packets.") if {
+} else := {"outcome": "pass", "reason": "The device reports that it forwards no packets."} if {
 	proven
 	input.host.network.forwards == false
-} else := lib.fail("The device reports that it forwards packets between networks.") if {
+} else := {"outcome": "fail", "reason": "The device reports that it forwards packets between networks."} if {
 	input.host.network.forwards == true
 } else := unreported
 
@@ -178,10 +178,10 @@ forwarding_off := lib.not_applicable("The model is a router (config.network.rout
 #     NIST SP 800-213A: ["Device Configuration"]
 controls contains lib.control(rego.metadata.rule(), reverse_path_filtered)
 
-reverse_path_filtered := lib.pass("The device reports that packets with a forged source are dropped.") if {
+reverse_path_filtered := {"outcome": "pass", "reason": "The device reports that packets with a forged source are dropped."} if {
 	proven
 	input.host.network.reverse_path in {1, 2}
-} else := lib.fail("The device reports an interface that takes packets with a forged source (rp_filter is 0).") if {
+} else := {"outcome": "fail", "reason": "The device reports an interface that takes packets with a forged source (rp_filter is 0)."} if {
 	input.host.network.reverse_path == 0
 } else := unreported
 
@@ -202,10 +202,10 @@ reverse_path_filtered := lib.pass("The device reports that packets with a forged
 #     NIST SP 800-213A: ["Device Configuration"]
 controls contains lib.control(rego.metadata.rule(), redirects_refused)
 
-redirects_refused := lib.pass("The device reports that it refuses ICMP redirects.") if {
+redirects_refused := {"outcome": "pass", "reason": "The device reports that it refuses ICMP redirects."} if {
 	proven
 	input.host.network.accepts_redirects == false
-} else := lib.fail("The device reports an interface that takes ICMP redirects.") if {
+} else := {"outcome": "fail", "reason": "The device reports an interface that takes ICMP redirects."} if {
 	input.host.network.accepts_redirects == true
 } else := unreported
 
@@ -226,10 +226,10 @@ redirects_refused := lib.pass("The device reports that it refuses ICMP redirects
 #     NIST SP 800-213A: ["Device Configuration"]
 controls contains lib.control(rego.metadata.rule(), source_routes_refused)
 
-source_routes_refused := lib.pass("The device reports that it refuses source routes.") if {
+source_routes_refused := {"outcome": "pass", "reason": "The device reports that it refuses source routes."} if {
 	proven
 	input.host.network.accepts_source_routes == false
-} else := lib.fail("The device reports an interface that takes source routes.") if {
+} else := {"outcome": "fail", "reason": "The device reports an interface that takes source routes."} if {
 	input.host.network.accepts_source_routes == true
 } else := unreported
 
@@ -251,9 +251,9 @@ source_routes_refused := lib.pass("The device reports that it refuses source rou
 #     NIST SP 800-213A: ["Device Configuration"]
 controls contains lib.control(rego.metadata.rule(), syn_cookies_on)
 
-syn_cookies_on := lib.pass("The device reports that it uses SYN cookies.") if {
+syn_cookies_on := {"outcome": "pass", "reason": "The device reports that it uses SYN cookies."} if {
 	proven
 	input.host.network.syn_cookies in {1, 2}
-} else := lib.fail("The device reports that it uses no SYN cookies.") if {
+} else := {"outcome": "fail", "reason": "The device reports that it uses no SYN cookies."} if {
 	input.host.network.syn_cookies == 0
 } else := unreported

@@ -5,6 +5,9 @@
 #   named controls with a METADATA annotation, in the file of its theme; what it
 #   found is a rule of its own that ends in an unconditional else, so that a fact
 #   which is missing is an error and never a pass.
+#
+#   A finding with a fixed sentence is written as the object that lib.pass and its
+#   like make: with seventy controls their calls are a fifth of a decision.
 package troth.posture
 
 import data.troth.lib
@@ -23,7 +26,8 @@ decision := {"verdict": verdict, "controls": controls}
 default verdict := "error"
 
 verdict := "noncompliant" if {
-	some control in counting
+	"fail" in outcomes
+	some control in controls
 	control.outcome == "fail"
 	lib.enforced(control)
 } else := "compliant" if {
@@ -32,9 +36,9 @@ verdict := "noncompliant" if {
 	count(outcomes - {"pass", "not_applicable", "fail"}) == 0
 }
 
-counting := {control | some control in controls; not control.advisory}
-
-outcomes := {control.outcome | some control in counting}
+# METADATA
+# description: What the controls found that count.
+outcomes := {control.outcome | some control in controls; not control.advisory}
 
 # METADATA
 # description: >-

@@ -28,7 +28,7 @@ firmware_latest := unproven if {
 	not proven
 } else := unreleased if {
 	not released
-} else := lib.pass("The firmware is the latest release.") if {
+} else := {"outcome": "pass", "reason": "The firmware is the latest release."} if {
 	input.firmware.counter >= input.firmware.latest_counter
 } else := lib.fail(sprintf("Firmware %s is older than the latest release, %s.", [input.firmware.version, input.firmware.latest_version])) if {
 	input.firmware.counter < input.firmware.latest_counter
@@ -55,18 +55,18 @@ firmware_latest := unproven if {
 #     NIST SP 800-213A: ["Software Update"]
 controls contains lib.control(rego.metadata.rule(), firmware_floor)
 
-firmware_floor := lib.not_applicable("No floor is set for the model (config.firmware.minimum_counter).") if {
+firmware_floor := {"outcome": "not_applicable", "reason": "No floor is set for the model (config.firmware.minimum_counter)."} if {
 	not lib.configured("firmware", "minimum_counter")
 } else := lib.undecided("The setting config.firmware.minimum_counter cannot be used.") if {
 	not floors
-} else := lib.not_applicable("No floor is set for the model (config.firmware.minimum_counter).") if {
+} else := {"outcome": "not_applicable", "reason": "No floor is set for the model (config.firmware.minimum_counter)."} if {
 	is_string(input.device.model)
 	not input.device.model in object.keys(floors)
 } else := unproven if {
 	not proven
 } else := unreleased if {
 	not released
-} else := lib.pass("The firmware is not below the floor of its model.") if {
+} else := {"outcome": "pass", "reason": "The firmware is not below the floor of its model."} if {
 	input.firmware.counter >= floors[input.device.model]
 } else := lib.fail(sprintf("Firmware %s (release %d) is below the floor of its model, %d.", [input.firmware.version, input.firmware.counter, floors[input.device.model]])) if {
 	input.firmware.counter < floors[input.device.model]
@@ -98,15 +98,15 @@ floors := data.config.firmware.minimum_counter if {
 #     NIST SP 800-213A: ["Software Update"]
 controls contains lib.control(rego.metadata.rule(), model_supported)
 
-model_supported := lib.not_applicable("No end of support is set for the model (config.firmware.support_ends).") if {
+model_supported := {"outcome": "not_applicable", "reason": "No end of support is set for the model (config.firmware.support_ends)."} if {
 	not lib.configured("firmware", "support_ends")
-} else := lib.not_applicable("No end of support is set for the model (config.firmware.support_ends).") if {
+} else := {"outcome": "not_applicable", "reason": "No end of support is set for the model (config.firmware.support_ends)."} if {
 	is_string(input.device.model)
 	is_object(data.config.firmware.support_ends)
 	not input.device.model in object.keys(data.config.firmware.support_ends)
-} else := lib.pass("The model is supported.") if {
+} else := {"outcome": "pass", "reason": "The model is supported."} if {
 	lib.now < support_ends
-} else := lib.fail("The support of the model has ended.") if {
+} else := {"outcome": "fail", "reason": "The support of the model has ended."} if {
 	lib.now >= support_ends
 } else := lib.undecided("The model of the device or the setting config.firmware.support_ends cannot be used.")
 

@@ -26,13 +26,13 @@ controls contains lib.control(rego.metadata.rule(), ima_list)
 # How many entries is not said: a list that grows is no news.
 ima_list := unproven if {
 	not proven
-} else := lib.fail("The device sent no IMA list.") if {
+} else := {"outcome": "fail", "reason": "The device sent no IMA list."} if {
 	input.attestation.ima.given == false
-} else := lib.fail("The IMA list does not replay to the quoted PCR 10.") if {
+} else := {"outcome": "fail", "reason": "The IMA list does not replay to the quoted PCR 10."} if {
 	input.attestation.ima.replayed == false
-} else := lib.fail("The IMA list is empty.") if {
+} else := {"outcome": "fail", "reason": "The IMA list is empty."} if {
 	input.attestation.ima.entries == 0
-} else := lib.pass("The IMA list replays to the quoted PCR 10.") if {
+} else := {"outcome": "pass", "reason": "The IMA list replays to the quoted PCR 10."} if {
 	input.attestation.ima.given == true
 	input.attestation.ima.replayed == true
 	input.attestation.ima.entries > 0
@@ -61,9 +61,9 @@ ima_no_violations := unproven if {
 	not proven
 } else := lib.fail(sprintf("The IMA list has %s.", [lib.counted(input.attestation.ima.violations, "violation", "violations")])) if {
 	input.attestation.ima.violations > 0
-} else := lib.fail("Without an IMA list nothing shows that there were no violations.") if {
+} else := {"outcome": "fail", "reason": "Without an IMA list nothing shows that there were no violations."} if {
 	input.attestation.ima.given == false
-} else := lib.pass("The IMA list has no violations.") if {
+} else := {"outcome": "pass", "reason": "The IMA list has no violations."} if {
 	input.attestation.ima.replayed == true
 	input.attestation.ima.violations == 0
 } else := missing
@@ -89,9 +89,9 @@ controls contains lib.control(rego.metadata.rule(), clock_safe)
 
 clock_safe := unproven if {
 	not proven
-} else := lib.pass("The TPM says that its clock is safe.") if {
+} else := {"outcome": "pass", "reason": "The TPM says that its clock is safe."} if {
 	input.attestation.clock.safe == true
-} else := lib.fail("The TPM says that its clock may have stepped back: it lost power without a shutdown.") if {
+} else := {"outcome": "fail", "reason": "The TPM says that its clock may have stepped back: it lost power without a shutdown."} if {
 	input.attestation.clock.safe == false
 } else := missing
 
@@ -128,7 +128,7 @@ clock_monotonic := unproven if {
 	after.clock < before.clock
 } else := lib.fail(sprintf("The TPM's account of time went back: %s.", [lib.listed(sort(went_back))])) if {
 	count(went_back) > 0
-} else := lib.pass("The TPM's counters did not go back.") if {
+} else := {"outcome": "pass", "reason": "The TPM's counters did not go back."} if {
 	is_number(before.reset_count)
 	is_number(before.restart_count)
 	is_number(before.clock)

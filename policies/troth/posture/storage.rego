@@ -22,10 +22,10 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), root_tamper_proof)
 
-root_tamper_proof := lib.pass("The device reports that its root file system is verified as it is read, or in memory.") if {
+root_tamper_proof := {"outcome": "pass", "reason": "The device reports that its root file system is verified as it is read, or in memory."} if {
 	proven
 	input.host.volumes.root.backing in {"verity", "crypt_verity", "memory"}
-} else := lib.fail("The device reports a root file system that nothing verifies.") if {
+} else := {"outcome": "fail", "reason": "The device reports a root file system that nothing verifies."} if {
 	input.host.volumes.root.backing in {"plain", "crypt"}
 } else := unreported
 
@@ -49,10 +49,10 @@ root_tamper_proof := lib.pass("The device reports that its root file system is v
 #     NIST SP 800-213A: ["Data Protection"]
 controls contains lib.control(rego.metadata.rule(), data_encrypted)
 
-data_encrypted := lib.pass("The device reports that its data is encrypted at rest.") if {
+data_encrypted := {"outcome": "pass", "reason": "The device reports that its data is encrypted at rest."} if {
 	proven
 	input.host.volumes.data.backing in {"crypt", "crypt_verity", "memory"}
-} else := lib.fail("The device reports that its data is not encrypted at rest.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its data is not encrypted at rest."} if {
 	input.host.volumes.data.backing in {"plain", "verity"}
 } else := unreported
 
@@ -75,15 +75,15 @@ data_encrypted := lib.pass("The device reports that its data is encrypted at res
 #     NIST SP 800-213A: ["Data Protection"]
 controls contains lib.control(rego.metadata.rule(), swap_encrypted)
 
-swap_encrypted := lib.pass("The device reports no swap.") if {
+swap_encrypted := {"outcome": "pass", "reason": "The device reports no swap."} if {
 	proven
 	input.host.swap.known == true
 	input.host.swap.active == false
-} else := lib.pass("The device reports that its swap is encrypted.") if {
+} else := {"outcome": "pass", "reason": "The device reports that its swap is encrypted."} if {
 	proven
 	input.host.swap.known == true
 	input.host.swap.encrypted == true
-} else := lib.fail("The device reports swap that is not encrypted.") if {
+} else := {"outcome": "fail", "reason": "The device reports swap that is not encrypted."} if {
 	input.host.swap.known == true
 	input.host.swap.active == true
 } else := unreported
@@ -106,10 +106,10 @@ swap_encrypted := lib.pass("The device reports no swap.") if {
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), data_mount_hardened)
 
-data_mount_hardened := lib.pass("The device reports that its data is mounted with nosuid and nodev.") if {
+data_mount_hardened := {"outcome": "pass", "reason": "The device reports that its data is mounted with nosuid and nodev."} if {
 	proven
 	input.host.volumes.data.nosuid == true
 	input.host.volumes.data.nodev == true
-} else := lib.fail("The device reports that its data is mounted without nosuid or nodev.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its data is mounted without nosuid or nodev."} if {
 	is_boolean(input.host.volumes.data.nosuid)
 } else := unreported

@@ -24,10 +24,10 @@ import data.troth.lib
 #     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 controls contains lib.control(rego.metadata.rule(), clock_synchronised)
 
-clock_synchronised := lib.pass("The device reports that its clock is synchronised.") if {
+clock_synchronised := {"outcome": "pass", "reason": "The device reports that its clock is synchronised."} if {
 	proven
 	input.host.upkeep.time_synchronised == true
-} else := lib.fail("The device reports that its clock is not synchronised.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its clock is not synchronised."} if {
 	input.host.upkeep.time_synchronised == false
 } else := unreported
 
@@ -51,10 +51,10 @@ clock_synchronised := lib.pass("The device reports that its clock is synchronise
 #     NIST SP 800-213A: ["Software Update"]
 controls contains lib.control(rego.metadata.rule(), space_left)
 
-space_left := lib.pass("The device reports enough free space.") if {
+space_left := {"outcome": "pass", "reason": "The device reports enough free space."} if {
 	proven
 	input.host.upkeep.free_percent >= lib.setting_number("upkeep", "min_free_percent", 10)
-} else := lib.fail("The device reports less free space than it should have.") if {
+} else := {"outcome": "fail", "reason": "The device reports less free space than it should have."} if {
 	input.host.upkeep.free_percent < lib.setting_number("upkeep", "min_free_percent", 10)
 } else := unreported
 
@@ -76,14 +76,14 @@ space_left := lib.pass("The device reports enough free space.") if {
 #     NIST SP 800-213A: ["Cybersecurity State Awareness"]
 controls contains lib.control(rego.metadata.rule(), restarted_in_time)
 
-restarted_in_time := lib.not_applicable("Restarts are not asked for (config.upkeep.max_uptime_days).") if {
+restarted_in_time := {"outcome": "not_applicable", "reason": "Restarts are not asked for (config.upkeep.max_uptime_days)."} if {
 	not lib.configured("upkeep", "max_uptime_days")
 } else := lib.undecided("The setting config.upkeep.max_uptime_days cannot be used.") if {
 	not lib.setting_number("upkeep", "max_uptime_days", 0)
-} else := lib.pass("The device reports that it was restarted in time.") if {
+} else := {"outcome": "pass", "reason": "The device reports that it was restarted in time."} if {
 	proven
 	input.host.upkeep.uptime_days <= lib.setting_number("upkeep", "max_uptime_days", 0)
-} else := lib.fail("The device reports that it runs without a restart for longer than it may.") if {
+} else := {"outcome": "fail", "reason": "The device reports that it runs without a restart for longer than it may."} if {
 	input.host.upkeep.uptime_days > lib.setting_number("upkeep", "max_uptime_days", 0)
 } else := unreported
 
@@ -107,11 +107,11 @@ restarted_in_time := lib.not_applicable("Restarts are not asked for (config.upke
 #     NIST SP 800-213A: ["Software Update"]
 controls contains lib.control(rego.metadata.rule(), agent_current)
 
-agent_current := lib.not_applicable("No version of the agent is asked for (config.agent.minimum_version).") if {
+agent_current := {"outcome": "not_applicable", "reason": "No version of the agent is asked for (config.agent.minimum_version)."} if {
 	not lib.configured("agent", "minimum_version")
 } else := lib.undecided("The setting config.agent.minimum_version cannot be used.") if {
 	not agent_minimum
-} else := lib.pass("The device reports an agent that is current.") if {
+} else := {"outcome": "pass", "reason": "The device reports an agent that is current."} if {
 	proven
 	semver.compare(agent_version, agent_minimum) >= 0
 } else := lib.fail(sprintf("The device reports an agent that is older than %s.", [agent_minimum])) if {
@@ -146,9 +146,9 @@ agent_version := version if {
 #     NIST SP 800-213A: ["Device Security"]
 controls contains lib.control(rego.metadata.rule(), agent_unprivileged)
 
-agent_unprivileged := lib.pass("The device reports that its agent does not run as root.") if {
+agent_unprivileged := {"outcome": "pass", "reason": "The device reports that its agent does not run as root."} if {
 	proven
 	input.host.agent.root == false
-} else := lib.fail("The device reports that its agent runs as root.") if {
+} else := {"outcome": "fail", "reason": "The device reports that its agent runs as root."} if {
 	input.host.agent.root == true
 } else := unreported

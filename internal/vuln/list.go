@@ -43,8 +43,8 @@ type Overview struct {
 
 // Query selects what of the last comparison is told. Empty fields select everything.
 type Query struct {
-	Name     string       // an ID or another name of a vulnerability; with it come the devices
-	Severity osv.Severity // this or graver
+	Name     string // an ID or another name of a vulnerability; with it come the devices
+	Severity string // critical, high, medium, low, unrated: this or graver
 }
 
 // Overview says which vulnerabilities affect which releases, how many devices run
@@ -59,7 +59,7 @@ func (s *Service) Overview(ctx context.Context, q Query) (Overview, error) {
 		a := c.releases[named(r)]
 		o.Releases = append(o.Releases, Compared{Release: r, Problem: a.problem, Components: a.components, Nameless: a.nameless})
 		for _, f := range a.findings {
-			if q.Name != "" && !slices.Contains(namesOf(f), q.Name) || q.Severity != "" && f.Severity.Rank() > q.Severity.Rank() {
+			if q.Name != "" && !slices.Contains(namesOf(f), q.Name) || q.Severity != "" && f.Severity.Rank() > osv.Severity(q.Severity).Rank() {
 				continue
 			}
 			o.Affected = append(o.Affected, Affected{Release: r, Finding: f})

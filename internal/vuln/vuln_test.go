@@ -156,7 +156,7 @@ func TestFromAVulnerabilityToAPatch(t *testing.T) {
 		`1.0 GHSA-b high running 2 patch "3.0"`,
 		`2.0 GHSA-b high running 1 patch "3.0"`,
 	)
-	r.want(vuln.Query{Severity: osv.Critical}, `1.0 CVE-2026-1 critical running 2 patch "2.0"`)
+	r.want(vuln.Query{Severity: string(osv.Critical)}, `1.0 CVE-2026-1 critical running 2 patch "2.0"`)
 	r.want(vuln.Query{Name: "GHSA-a"}, `1.0 CVE-2026-1 critical running 2 patch "2.0"`)
 	if on := r.overview(vuln.Query{Name: "CVE-2026-1"}).Affected[0].Devices; len(on) != 2 || on[0].Name != "gate-1" || on[1].Name != "gate-2" {
 		t.Errorf("devices %+v", on)

@@ -59,7 +59,7 @@ func (h Host) upkeep() api.UpkeepFacts {
 	if text, err := h.text("proc/uptime"); err == nil {
 		seconds, _, _ := strings.Cut(text, ".")
 		if n, err := strconv.ParseUint(seconds, 10, 40); err == nil {
-			days := int(n / (24 * 60 * 60)) //nolint:gosec // 40 bits
+			days := int(n / (24 * 60 * 60))
 			u.UptimeDays = &days
 		}
 	}

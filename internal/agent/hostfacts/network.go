@@ -9,34 +9,26 @@ import (
 // network is what takes effect on the weakest interface.
 func (h Host) network() api.NetworkFacts {
 	n := api.NetworkFacts{SYNCookies: h.number("proc/sys/net/ipv4/tcp_syncookies")}
-	v4, v6 := h.number("proc/sys/net/ipv4/ip_forward"), h.ipv6("all", "forwarding")
-	n.Forwards = either(v4, v6, func(v int) bool { return v != 0 })
+	v4 := h.number("proc/sys/net/ipv4/ip_forward")
+	n.Forwards = either(v4, h.ipv6("all", "forwarding"), func(v int) bool { return v != 0 })
 	interfaces, err := h.list("proc/sys/net/ipv4/conf")
-	all := func(key string) *int { return h.number("proc/sys/net/ipv4/conf/all/" + key) }
-	path, redirects, routes := all("rp_filter"), all("accept_redirects"), all("accept_source_route")
-	if err != nil || path == nil || redirects == nil || routes == nil || v4 == nil {
+	all, ok := h.packets("all")
+	if err != nil || !ok || v4 == nil {
 		return n
 	}
-	weakest, redirected, routed := 2, false, false
-	considered := false
+	weakest, redirected, routed, considered := 2, false, false, false
 	for _, name := range interfaces {
 		if name == "all" || name == "lo" || name == "default" && len(interfaces) > 3 {
 			continue // what new interfaces get counts where there is no other
 		}
-		one := func(key string) *int { return h.number("proc/sys/net/ipv4/conf/" + name + "/" + key) }
-		p, r, s := one("rp_filter"), one("accept_redirects"), one("accept_source_route")
-		if p == nil || r == nil || s == nil {
+		one, ok := h.packets(name)
+		if !ok {
 			return n
 		}
 		considered = true
-		weakest = min(weakest, strength(max(*path, *p)))
-		// A router asks both, a host either of them.
-		if *v4 != 0 {
-			redirected = redirected || *redirects != 0 && *r != 0
-		} else {
-			redirected = redirected || *redirects != 0 || *r != 0
-		}
-		routed = routed || *routes != 0 && *s != 0
+		weakest = min(weakest, strength(max(all.filter, one.filter)))
+		redirected = redirected || one.redirected(all, *v4 != 0)
+		routed = routed || all.routes && one.routes
 	}
 	if !considered {
 		return n
@@ -48,6 +40,30 @@ func (h Host) network() api.NetworkFacts {
 		n.AcceptsRedirects = &redirected
 	}
 	return n
+}
+
+// packets is how IPv4 packets are treated on an interface, or on all.
+type packets struct {
+	filter            int
+	redirects, routes bool
+}
+
+func (h Host) packets(name string) (p packets, ok bool) {
+	dir := "proc/sys/net/ipv4/conf/" + name
+	filter, redirects, routes := h.number(dir+"/rp_filter"), h.number(dir+"/accept_redirects"), h.number(dir+"/accept_source_route")
+	if filter == nil || redirects == nil || routes == nil {
+		return p, false
+	}
+	return packets{*filter, *redirects != 0, *routes != 0}, true
+}
+
+// redirected reports whether redirects are taken: a router asks the interface and
+// the value for all, a host either of them.
+func (p packets) redirected(all packets, router bool) bool {
+	if router {
+		return all.redirects && p.redirects
+	}
+	return all.redirects || p.redirects
 }
 
 // strength orders what rp_filter can be: off, loose (2), strict (1).

@@ -9,7 +9,6 @@ import (
 
 	"troth/internal/bundle"
 	"troth/internal/fleet"
-	"troth/policies"
 	"troth/policy"
 )
 
@@ -131,18 +130,28 @@ func TestAttack_P4_BundlesThatDoNotPass(t *testing.T) {
 	}
 }
 
-func TestAttack_P4_SyntaxErrorAndFilesOutsideOfTheRoots(t *testing.T) {
+func TestAttack_P3_ArchivesThatAreRefused(t *testing.T) {
 	ctx, r := t.Context(), newRig(t)
 	s, current := r.replica()
-	before := current.Digest()
-	for counter, row := range []struct{ name, says string }{
-		{"not an archive", "no gzip file"},
-		{"", "no gzip file"},
+	before, counter := current.Digest(), uint64(0)
+	roots := [2]string{".manifest", `{"roots": ["troth"]}`}
+	module := [2]string{"troth/a.rego", "package troth.a\n\nx := 1\n"}
+	for name, row := range map[string]struct {
+		content []byte
+		says    string
+	}{
+		"no archive":        {[]byte("not an archive"), "no gzip file"},
+		"syntax error":      {raw(t, roots, [2]string{"troth/a.rego", "package troth.a\n\nx := {\n"}), "troth/a.rego:"},
+		"outside its roots": {raw(t, roots, module, [2]string{"other/b.rego", "package other.b\n\nx := 1\n"}), "package other.b is outside of the declared roots troth"},
+		"undeclared roots":  {raw(t, [2]string{".manifest", "{}"}, module), "roots are not declared"},
+		"no manifest":       {raw(t, module), "roots of a bundle are declared"},
+		"delta":             {raw(t, roots, module, [2]string{"patch.json", "{}"}), "delta bundle"},
+		"100 MB of data":    {raw(t, roots, module, [2]string{"troth/data.json", `{"a": "` + strings.Repeat("a", 100<<20) + `"}`}), "bytes"},
 	} {
-		_, err := s.Push(ctx, r.shelf.put(uint64(counter+1), []byte(row.name)), "ada")
-		code(t, err, "policy_refused")
-		if !strings.Contains(err.Error(), row.says) || current.Digest() != before {
-			t.Errorf("%v", err)
+		counter++
+		b, err := s.Push(ctx, r.shelf.put(counter, row.content), "ada")
+		if fleet.CodeOf(err) != "policy_refused" || !strings.Contains(err.Error(), row.says) || b.State != fleet.BundleRefused || current.Digest() != before {
+			t.Errorf("%s: %s, %v; want one that says %q", name, b.State, err, row.says)
 		}
 	}
 }
@@ -174,7 +183,7 @@ func TestAttack_P3_UnsignedAndOlderBundles(t *testing.T) {
 func TestPushAgain(t *testing.T) {
 	ctx, r := t.Context(), newRig(t)
 	name := r.shelf.put(7, pack(t, changed(nil)))
-	hasty, err := bundle.New(ctx, bundle.Config{Store: r.store, Source: r.shelf, Current: &policy.Current{}, Base: policies.FS, Now: func() time.Time { return r.now }, Deadline: time.Nanosecond})
+	hasty, err := bundle.New(ctx, bundle.Config{Store: r.store, Source: r.shelf, Current: &policy.Current{}, Base: changed(nil), Now: func() time.Time { return r.now }, Deadline: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +204,7 @@ func TestPushAgain(t *testing.T) {
 func TestAttack_P4_MemoryIsCapped(t *testing.T) {
 	ctx, r := t.Context(), newRig(t)
 	s, err := bundle.New(ctx, bundle.Config{
-		Store: r.store, Source: r.shelf, Current: &policy.Current{}, Base: policies.FS, Now: func() time.Time { return r.now }, Memory: 32 << 20,
+		Store: r.store, Source: r.shelf, Current: &policy.Current{}, Base: changed(nil), Now: func() time.Time { return r.now }, Memory: 32 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +250,7 @@ func TestAttack_P4_LastKnownGood(t *testing.T) {
 	if err != nil || len(open) != 1 || !strings.Contains(open[0].Reason, "bundle base") {
 		t.Errorf("alerts %+v, %v", open, err)
 	}
-	fresh, err := bundle.New(ctx, bundle.Config{Store: r.store, Source: r.shelf, Current: &policy.Current{}, Base: policies.FS, Now: func() time.Time { return r.now }})
+	fresh, err := bundle.New(ctx, bundle.Config{Store: r.store, Source: r.shelf, Current: &policy.Current{}, Base: changed(nil), Now: func() time.Time { return r.now }})
 	if err != nil {
 		t.Fatal(err)
 	}

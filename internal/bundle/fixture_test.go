@@ -1,9 +1,13 @@
 package bundle_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -67,7 +71,7 @@ func newRig(t *testing.T) *rig {
 }
 
 // replica is a started replica, and what it decides by.
-func (r *rig) replica() (*bundle.Service, *policy.Current) { return r.replicaOf(policies.FS) }
+func (r *rig) replica() (*bundle.Service, *policy.Current) { return r.replicaOf(changed(nil)) }
 
 func (r *rig) replicaOf(base fs.FS) (*bundle.Service, *policy.Current) {
 	r.t.Helper()
@@ -86,12 +90,14 @@ func (r *rig) replicaOf(base fs.FS) (*bundle.Service, *policy.Current) {
 	return s, current
 }
 
-// changed is the library with a module of one's own, and without its tests but
-// those that are given: the library's take their time.
+// changed is the library with one control in place of its own and one test in place
+// of its own, which take their time, and with the files that are given; an empty one
+// is left out.
 func changed(files map[string]string) fs.FS {
 	out := fstest.MapFS{}
 	err := fs.WalkDir(policies.FS, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(name, "_test.rego") {
+		control := strings.HasPrefix(name, "troth/posture/") && name != "troth/posture/posture.rego"
+		if err != nil || d.IsDir() || strings.HasSuffix(name, "_test.rego") || control || strings.HasPrefix(name, "frameworks/") {
 			return err
 		}
 		content, err := fs.ReadFile(policies.FS, name)
@@ -102,6 +108,7 @@ func changed(files map[string]string) fs.FS {
 		panic(err)
 	}
 	out["troth/own_test.rego"] = &fstest.MapFile{Data: []byte("package troth.own_test\n\ntest_it if 1 + 1 == 2\n")}
+	out["troth/posture/plain.rego"] = &fstest.MapFile{Data: []byte(control("plain", "plain := lib.pass(\"Always.\")"))}
 	for name, text := range files {
 		out[name] = &fstest.MapFile{Data: []byte(text)}
 		if text == "" {
@@ -136,10 +143,31 @@ import data.troth.lib
 #   remediation: none
 #   frameworks:
 #     ours: ["1"]
-controls contains lib.control(rego.metadata.rule(), ours)
+controls contains lib.control(rego.metadata.rule(), %s)
 
 %s
-`, id, finding)
+`, id, id, finding)
+}
+
+// raw packs files as they are, whatever they are.
+func raw(t testing.TB, files ...[2]string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	w := tar.NewWriter(z)
+	for _, f := range files {
+		err := w.WriteHeader(&tar.Header{Name: f[0], Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(f[1]))})
+		if err == nil {
+			_, err = w.Write([]byte(f[1]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // approved pushes and approves a bundle.

@@ -64,10 +64,10 @@ CREATE TABLE policy_shadow_devices (
 );
 
 -- A preview of recorded decisions reads them in the order of their time.
-CREATE INDEX decisions_by_time ON decisions (kind, at, id);
+CREATE INDEX decisions_replayed ON decisions (kind, at, id);
 
 -- +goose Down
-DROP INDEX decisions_by_time;
+DROP INDEX decisions_replayed;
 DROP TABLE policy_shadow_devices;
 DROP TABLE policy_shadow_counts;
 DROP TABLE policy_replicas;

@@ -45,20 +45,7 @@ func (a *app) policyFmtCommand() *cobra.Command {
 func (a *app) policyFmt(root *os.Root, check, diffs bool) error {
 	got := formatted{Changed: []string{}}
 	var texts [][]byte
-	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return failf(exitUsage, codeFile, "%s", err)
-		}
-		if d.IsDir() && name != "." && strings.HasPrefix(d.Name(), ".") {
-			return fs.SkipDir
-		}
-		if !d.Type().IsRegular() || path.Ext(name) != ".rego" || strings.HasPrefix(d.Name(), ".") {
-			return nil
-		}
-		before, err := root.ReadFile(name)
-		if err != nil {
-			return failf(exitUsage, codeFile, "%s", err)
-		}
+	err := eachModule(root, func(name string, before []byte) error {
 		after, err := policy.Format(name, before)
 		if err != nil {
 			return explainPolicy(err)
@@ -96,6 +83,27 @@ func (a *app) policyFmt(root *os.Root, check, diffs bool) error {
 		return err
 	}
 	return a.after(failf(exitNo, "policy_format", "%d files are not formatted: troth policy fmt does it", len(got.Changed)))
+}
+
+// eachModule reads all Rego below a directory, but for what begins with a dot.
+func eachModule(root *os.Root, use func(name string, content []byte) error) error {
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return failf(exitUsage, codeFile, "%s", err)
+		}
+		dotted := name != "." && strings.HasPrefix(d.Name(), ".")
+		if d.IsDir() && dotted {
+			return fs.SkipDir
+		}
+		if dotted || !d.Type().IsRegular() || path.Ext(name) != ".rego" {
+			return nil
+		}
+		content, err := root.ReadFile(name)
+		if err != nil {
+			return failf(exitUsage, codeFile, "%s", err)
+		}
+		return use(name, content)
+	})
 }
 
 // source adds a line of somebody's text with its tabs.

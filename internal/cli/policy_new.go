@@ -123,7 +123,7 @@ func bundleFiles(whole bool) (map[string][]byte, error) {
 
 // writeNew fills a directory that has nothing in it.
 func writeNew(dir string, files map[string][]byte) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // policies are no secret, and trothd may be somebody else
 		return failf(exitUsage, codeFile, "%s", err)
 	}
 	there, err := os.ReadDir(dir)

@@ -174,21 +174,7 @@ func diffLines(from, to string) []string {
 	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
 		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
-	common := make([][]int32, len(a)+1)
-	if len(a)*len(b) <= maxDiff {
-		for i := range common {
-			common[i] = make([]int32, len(b)+1)
-		}
-		for i := len(a) - 1; i >= 0; i-- {
-			for j := len(b) - 1; j >= 0; j-- {
-				if a[i] == b[j] {
-					common[i][j] = common[i+1][j+1] + 1
-				} else {
-					common[i][j] = max(common[i+1][j], common[i][j+1])
-				}
-			}
-		}
-	}
+	common := commonLines(a, b)
 	var out []string
 	for i, j := 0, 0; i < len(a) || j < len(b); {
 		switch {
@@ -203,6 +189,28 @@ func diffLines(from, to string) []string {
 		}
 	}
 	return out
+}
+
+// commonLines says how many lines the rests of a and b from i and j on have in
+// common, in order; rows of nil where that is too much work.
+func commonLines(a, b []string) [][]int32 {
+	common := make([][]int32, len(a)+1)
+	if len(a)*len(b) > maxDiff {
+		return common
+	}
+	for i := range common {
+		common[i] = make([]int32, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	return common
 }
 
 func splitLines(text string) []string {

@@ -10,6 +10,7 @@ type Change struct {
 	Posture       *Posture      // replaces the device's latest
 	Progress      *Progress     // likewise
 	Decisions     []Decision    // appended
+	Counted       []Decision    // appended, or only the document of those replaced that have the id and the kind
 	Blobs         []Blob        // put if absent
 	Certificates  []Certificate // inserted, or moved forward from the state that Transition allows
 	Revocations   []Certificate // of these, only how far the CA knows of their end (Authority) is written

@@ -17,6 +17,7 @@ var (
 	upsertPosture   = postureTable.upsert()
 	selectDecisions = decisionTable.selects()
 	insertDecision  = decisionTable.insert()
+	countDecision   = insertDecision + " ON CONFLICT (id) DO UPDATE SET document = excluded.document WHERE decisions.kind = excluded.kind"
 )
 
 // posturesAtOnce bounds the arguments of one statement.
@@ -69,11 +70,20 @@ func scanDecision(r row) (d fleet.Decision, err error) {
 
 func (w *writer) decisions(c fleet.Change) error {
 	for _, d := range c.Decisions {
-		if err := w.must(insertDecision, d.ID, d.Kind, string(d.Device), micros(d.At), d.Policy, d.Input, d.Evidence, d.Answer, string(d.Document)); err != nil {
+		if err := w.must(insertDecision, decisionRow(d)...); err != nil {
+			return err
+		}
+	}
+	for _, d := range c.Counted {
+		if err := w.must(countDecision, decisionRow(d)...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func decisionRow(d fleet.Decision) []any {
+	return []any{d.ID, d.Kind, string(d.Device), micros(d.At), d.Policy, d.Input, d.Evidence, d.Answer, string(d.Document)}
 }
 
 // Decision is the decision with the id.
@@ -87,4 +97,24 @@ func (s *Store) Decisions(ctx context.Context, device fleet.DeviceID, limit int)
 	var q filter
 	q.where("device = ?", string(device))
 	return all(ctx, s, scanDecision, selectDecisions+q.tail("at DESC, id DESC", limit), q.args...)
+}
+
+// DecisionLog are the decisions that the filter selects, newest first.
+func (s *Store) DecisionLog(ctx context.Context, f fleet.DecisionFilter) ([]fleet.Decision, error) {
+	var q filter
+	for _, is := range [][2]string{{"kind", f.Kind}, {"device", string(f.Device)}, {"answer", f.Answer}, {"policy", f.Policy}} {
+		if is[1] != "" {
+			q.where(is[0]+" = ?", is[1])
+		}
+	}
+	if !f.Since.IsZero() {
+		q.where("at >= ?", micros(f.Since))
+	}
+	if !f.Until.IsZero() {
+		q.where("at < ?", micros(f.Until))
+	}
+	if f.Before.ID != "" {
+		q.where("(at, id) < (?, ?)", micros(f.Before.At), f.Before.ID)
+	}
+	return all(ctx, s, scanDecision, selectDecisions+q.tail("at DESC, id DESC", f.Limit), q.args...)
 }

@@ -95,10 +95,12 @@ func wholeChange() fleet.Change {
 	spent.UsedAt = epoch
 	decision := fill[fleet.Decision](21)
 	decision.Device = id(1)
+	counted := fill[fleet.Decision](25)
+	counted.Device = id(1)
 	event := fill[fleet.Event](22)
 	event.Subject = string(id(1))
 	return fleet.Change{
-		Devices: []fleet.Device{device(2), changed}, Posture: &posture, Progress: &progress, Decisions: []fleet.Decision{decision},
+		Devices: []fleet.Device{device(2), changed}, Posture: &posture, Progress: &progress, Decisions: []fleet.Decision{decision}, Counted: []fleet.Decision{counted},
 		Blobs: []fleet.Blob{blob("one"), blob("two")}, Certificates: []fleet.Certificate{issued, certificate("cert-next", id(2))},
 		Revocations: []fleet.Certificate{confirmed}, RotateKeys: id(1), FirstUse: &issued,
 		RevokeOthers: &issued, Restrict: id(1), RevokeAll: id(1),

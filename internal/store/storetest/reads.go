@@ -32,6 +32,8 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 	note("Decision", err)
 	_, err = s.Decisions(ctx, id(1), 3)
 	note("Decisions", err)
+	_, err = s.DecisionLog(ctx, fleet.DecisionFilter{})
+	note("DecisionLog", err)
 	_, err = s.Blob(ctx, blob("one").Digest)
 	note("Blob", err)
 	_, err = s.HasBlob(ctx, blob("one").Digest)
@@ -113,7 +115,7 @@ func everyRead(ctx context.Context, s *store.Store) map[string]error {
 // testReads: each read selects what it says, in the order it says.
 func testReads(t *testing.T, database Database) {
 	t.Run("nothing", func(t *testing.T) {
-		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "HasBlob", "Certificates", "Intents", "LiveCertificates", "ToRevoke", "Succeeding", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events",
+		lists := []string{"Devices", "Overdue", "Postures", "Decisions", "DecisionLog", "HasBlob", "Certificates", "Intents", "LiveCertificates", "ToRevoke", "Succeeding", "Manufacturers", "Alerts", "Rollouts", "Members", "Tokens", "Events",
 			"Bundles", "ActiveBundle", "Replicas", "ShadowCounts", "ShadowDevices", "Replays", "ReplaysSince", "CountReplays", "CountReplaysSince",
 			"Feed", "Vulnerabilities", "VulnerabilitiesWithID", "EachVulnerability", "EachVulnerabilityNamed", "Running"}
 		for name, err := range everyRead(context.Background(), Open(t, database(t))) {
@@ -127,6 +129,7 @@ func testReads(t *testing.T, database Database) {
 	t.Run("alerts", func(t *testing.T) { testAlertFilter(t, database) })
 	t.Run("rollouts", func(t *testing.T) { testRolloutFilter(t, database) })
 	t.Run("membership", func(t *testing.T) { testMembership(t, database) })
+	t.Run("decision log", func(t *testing.T) { testDecisionLog(t, database) })
 	t.Run("newest first", func(t *testing.T) { testNewestFirst(t, database) })
 	t.Run("intents", func(t *testing.T) { testIntents(t, database) })
 	t.Run("many postures", func(t *testing.T) { testManyPostures(t, database) })

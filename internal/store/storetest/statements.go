@@ -48,6 +48,13 @@ func Statements(t testing.TB, dsn string) []Statement {
 		_, err := s.Vulnerabilities(ctx, filter)
 		get[any](t)(nil, err)
 	}
+	for _, filter := range []fleet.DecisionFilter{
+		{Limit: 10}, {Since: epoch, Until: epoch, Limit: 10}, {Kind: "access", Limit: 10}, {Device: id(1), Limit: 10},
+		{Kind: "access", Before: fleet.DecisionCursor{At: epoch, ID: "d"}, Limit: 10}, {Before: fleet.DecisionCursor{At: epoch, ID: "d"}, Limit: 10},
+	} {
+		_, err := s.DecisionLog(ctx, filter)
+		get[any](t)(nil, err)
+	}
 	_, err := s.Events(ctx, "s", 10)
 	get[any](t)(nil, err)
 	f.mu.Lock()

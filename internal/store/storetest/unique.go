@@ -68,6 +68,8 @@ func testUniqueness(t *testing.T, database Database) {
 		apply(t, s, fleet.Change{Events: []fleet.Event{event}, Decisions: []fleet.Decision{decision}})
 		refuse(t, s, fleet.Change{Events: []fleet.Event{event}}, "conflict")
 		refuse(t, s, fleet.Change{Decisions: []fleet.Decision{decision}}, "conflict")
+		decision.Kind = "another"
+		refuse(t, s, fleet.Change{Counted: []fleet.Decision{decision}}, "conflict")
 	})
 }
 

@@ -408,8 +408,11 @@ func TestControlsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(known)
-	if !slices.Equal(known, builtIn) {
-		t.Errorf("the policies have the controls\n%q, and these tests\n%q", known, builtIn)
+	// The library has more: what has no row weighs as configuration, by its severity.
+	for _, id := range builtIn {
+		if !slices.Contains(known, id) {
+			t.Errorf("the policies have no control %s", id)
+		}
 	}
 	for _, id := range builtIn {
 		b := newBench(t)

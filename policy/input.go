@@ -165,7 +165,7 @@ type RemediateInput struct {
 type OperatorInput struct {
 	Now      time.Time `json:"now,omitzero"`
 	Operator string    `json:"operator"`
-	Role     string    `json:"role"`     // admin, operator, auditor, viewer
+	Role     string    `json:"role"`     // admin, security, operator, auditor, viewer, proxy
 	Action   string    `json:"action"`   // noun and verb: device.list
 	Resource string    `json:"resource"` // id of what is acted on, or empty
 }

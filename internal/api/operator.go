@@ -220,7 +220,7 @@ type LoginRequest struct {
 // TokenRequest makes a token for somebody else.
 type TokenRequest struct {
 	Operator string `json:"operator" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9@._-]*$"`
-	Role     string `json:"role" enum:"admin,operator,auditor,viewer,proxy"`
+	Role     string `json:"role" enum:"admin,security,operator,auditor,viewer,proxy"`
 	Hours    int    `json:"hours,omitempty" minimum:"1" maximum:"8760"`
 }
 

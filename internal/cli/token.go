@@ -31,7 +31,7 @@ output; the server keeps only its hash.`,
 }
 
 func roles() []string {
-	return []string{string(fleet.RoleAdmin), string(fleet.RoleOperator), string(fleet.RoleAuditor), string(fleet.RoleViewer), string(fleet.RoleProxy)}
+	return []string{string(fleet.RoleAdmin), string(fleet.RoleSecurity), string(fleet.RoleOperator), string(fleet.RoleAuditor), string(fleet.RoleViewer), string(fleet.RoleProxy)}
 }
 
 func (a *app) tokenCreate(ctx context.Context, req api.TokenRequest) error {

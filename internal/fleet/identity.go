@@ -38,6 +38,7 @@ type Role string
 const (
 	RoleBootstrap Role = "bootstrap" // may log in once, nothing else
 	RoleAdmin     Role = "admin"
+	RoleSecurity  Role = "security"
 	RoleOperator  Role = "operator"
 	RoleAuditor   Role = "auditor"
 	RoleViewer    Role = "viewer"

@@ -24,9 +24,10 @@ type row struct {
 }
 
 const (
-	everyone  = "admin operator auditor viewer proxy"
-	readers   = "admin operator auditor viewer"
+	everyone  = "admin security operator auditor viewer proxy"
+	readers   = "admin security operator auditor viewer"
 	operators = "admin operator"
+	guards    = "admin security operator"
 	evidence  = `{"quote":"AA==","signature":"AA==","pcrs":{},"reported":"e30="}`
 	reason    = `{"reason":"because"}`
 )
@@ -57,18 +58,20 @@ var expected = []row{
 	{route: "GET /v1/devices/{id}/evidence", roles: readers, status: 404},
 	{route: "GET /v1/devices/{id}/decision", roles: readers, status: 404},
 	{route: "GET /v1/devices/{id}/result", roles: "admin operator proxy", status: 404},
-	{route: "POST /v1/devices/{id}/quarantine", roles: operators, body: reason, status: 404},
+	{route: "POST /v1/devices/{id}/quarantine", roles: guards, body: reason, status: 404},
 	{route: "POST /v1/devices/{id}/rotate-key", roles: operators, body: reason, status: 404},
 	{route: "POST /v1/devices/{id}/revoke", roles: operators, body: reason, status: 404},
-	{route: "POST /v1/devices/{id}/release", roles: operators, body: reason, status: 404},
+	{route: "POST /v1/devices/{id}/release", roles: guards, body: reason, status: 404},
 	{route: "POST /v1/devices/{id}/retire", roles: operators, body: reason, status: 404},
 	{route: "POST /v1/registrations", roles: operators, body: `{"devices":[{"ek_hash":"` + strings.Repeat("9", 64) + `"}]}`, status: 200},
 	{route: "GET /v1/manufacturers", roles: readers, status: 200},
 	{route: "POST /v1/manufacturers", roles: "admin", body: `{"name":"acme","pem":"none"}`, status: 400},
 	{route: "GET /v1/alerts", roles: readers, status: 200},
-	{route: "POST /v1/alerts/{id}/acknowledge", roles: operators, status: 404},
-	{route: "GET /v1/reports/compliance", roles: "admin operator auditor", status: 200},
+	{route: "POST /v1/alerts/{id}/acknowledge", roles: guards, status: 404},
+	{route: "GET /v1/reports/compliance", roles: "admin security operator auditor", status: 200},
 	{route: "GET /v1/events", roles: readers, status: 200},
+	{route: "GET /v1/decisions", roles: readers, status: 200},
+	{route: "GET /v1/decisions/{id}", roles: readers, status: 404},
 	{route: "GET /v1/ca", roles: readers, status: 200},
 	{route: "POST /v1/ca/begin", roles: "admin", body: "{}", status: 200},
 	{route: "POST /v1/ca/activate", roles: "admin", body: "{}", status: 403}, // the devices of this test confirm nothing
@@ -83,14 +86,14 @@ var expected = []row{
 	{route: "GET /v1/policies/{id}", roles: readers, status: 404},
 	{route: "GET /v1/policies/{id}/archive", roles: readers, status: 404},
 	{route: "GET /v1/policies/{id}/differences", roles: readers, status: 404},
-	{route: "POST /v1/policies", roles: operators, body: `{"target":"policies/nobody"}`, status: 403},
-	{route: "POST /v1/policies/{id}/rollback", roles: operators, body: reason, status: 404},
-	{route: "POST /v1/policies/{id}/reject", roles: operators, body: reason, status: 404},
-	{route: "POST /v1/policies/{id}/shadow", roles: operators, body: reason, status: 404},
-	{route: "POST /v1/policies/{id}/unshadow", roles: operators, body: reason, status: 404},
-	{route: "POST /v1/policies/{id}/approve", roles: "admin", body: reason, status: 404},
-	{route: "POST /v1/policies/{id}/activate", roles: "admin", body: reason, status: 404},
-	{route: "POST /v1/policy-preview", roles: operators, query: "?bundle=nobody", status: 404},
+	{route: "POST /v1/policies", roles: guards, body: `{"target":"policies/nobody"}`, status: 403},
+	{route: "POST /v1/policies/{id}/rollback", roles: guards, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/reject", roles: guards, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/shadow", roles: guards, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/unshadow", roles: guards, body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/approve", roles: "admin security", body: reason, status: 404},
+	{route: "POST /v1/policies/{id}/activate", roles: "admin security", body: reason, status: 404},
+	{route: "POST /v1/policy-preview", roles: guards, query: "?bundle=nobody", status: 404},
 	{route: "GET /v1/rollouts", roles: readers, status: 200},
 	{route: "GET /v1/rollouts/{id}", roles: readers, status: 404},
 	{route: "POST /v1/rollouts", roles: operators, body: `{"model":"edge-100","version":"9"}`, status: 404},
@@ -138,7 +141,7 @@ func callers(s *service) []caller {
 	} {
 		list = append(list, caller{name: name, credential: credential{header: header}, code: "certificate_required"})
 	}
-	for _, role := range []fleet.Role{fleet.RoleAdmin, fleet.RoleOperator, fleet.RoleAuditor, fleet.RoleViewer, fleet.RoleProxy, "root"} {
+	for _, role := range []fleet.Role{fleet.RoleAdmin, fleet.RoleSecurity, fleet.RoleOperator, fleet.RoleAuditor, fleet.RoleViewer, fleet.RoleProxy, "root"} {
 		list = append(list, caller{name: string(role), credential: s.token(role), role: string(role), code: "certificate_required"})
 	}
 	return append(list,

@@ -4,8 +4,10 @@
 #   Who may do what. An action is a noun and a verb, device.list. Roles grow from
 #   one to the next: a viewer reads what the service knows of the fleet; an
 #   auditor also makes reports and reads the audit log; an operator also acts on
-#   the fleet, and proposes policies; an admin may do everything, and alone touches
-#   operators, tokens, policies in force, and the approval of waivers. Whoever
+#   the fleet, and proposes policies; a security officer, beside what an auditor
+#   may, answers for policies from push to rollback, quarantines and releases
+#   devices and acknowledges alerts, and touches no firmware; an admin may do
+#   everything, and alone touches operators, tokens, and the approval of waivers. Whoever
 #   proposed a policy does not approve it, whatever the role: the service sees to
 #   that. A proxy, or another relying party, asks whether a device may have access,
 #   and for its attestation result, and may do nothing else.
@@ -34,6 +36,7 @@ granted := {
 	"viewer": reads,
 	"auditor": _any([reads, audits]),
 	"operator": _any([reads, audits, operates]),
+	"security": _any([reads, audits, secures]),
 	"proxy": asks,
 }
 
@@ -65,6 +68,15 @@ operates if {
 operates if {
 	noun == "waiver"
 	verb == "request"
+}
+
+default secures := false
+
+secures if input.action in {"device.quarantine", "device.release", "alert.acknowledge"}
+
+secures if {
+	noun == "policy"
+	verb in {"test", "preview", "push", "approve", "activate", "rollback", "reject", "shadow"}
 }
 
 default asks := false

@@ -53,6 +53,23 @@ test_operator_acts_on_the_fleet if {
 	}
 }
 
+test_security_answers_for_policies if {
+	every action in [
+		"policy.test", "policy.preview", "policy.push", "policy.approve", "policy.activate", "policy.rollback",
+		"policy.reject", "policy.shadow", "device.quarantine", "device.release", "alert.acknowledge",
+		"evidence.get", "decision.get", "device.list", "report.compliance", "audit.list",
+	] {
+		allowed("security", action)
+	}
+	every action in [
+		"token.create", "operator.list", "firmware.publish", "rollout.start", "rollout.create", "device.retire",
+		"device.revoke", "device.register", "manufacturer.add", "ca.begin", "waiver.approve", "policy.delete",
+		"vuln.import", "access.decide",
+	] {
+		denied("security", action, "role_insufficient")
+	}
+}
+
 test_proxy_asks_and_nothing_else if {
 	every action in ["access.decide", "device.result"] {
 		allowed("proxy", action)

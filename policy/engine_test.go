@@ -167,9 +167,9 @@ func TestDecisionRestsOnItsInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(document)
-	want := policy.Meta{Policy: e.Digest(), Input: hex.EncodeToString(sum[:]), Evidence: in.Evidence, At: now}
-	if d.Meta != want || d.Digests() != want {
-		t.Errorf("meta %+v, want %+v", d.Meta, want)
+	m := d.Digests()
+	if m != d.Meta || m.Policy != e.Digest() || m.Input != hex.EncodeToString(sum[:]) || m.Evidence != in.Evidence || !m.At.Equal(now) {
+		t.Errorf("meta %+v", m)
 	}
 
 	// The same facts in another spelling are the same document.
@@ -177,6 +177,9 @@ func TestDecisionRestsOnItsInput(t *testing.T) {
 	in.FailingSince = map[string]time.Time{}
 	in.Attestation.Problems = []string{}
 	in.Device.Labels = map[string]string{}
+	if string(m.Document()) != string(document) {
+		t.Errorf("decided on %s", m.Document())
+	}
 	if again, err := policy.Document(in); err != nil || string(again) != string(document) {
 		t.Errorf("another spelling is another document (%v)", err)
 	}

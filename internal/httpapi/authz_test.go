@@ -196,7 +196,7 @@ func TestExtAuthz(t *testing.T) {
 		if err := json.Unmarshal([]byte(got.GetDeniedResponse().GetBody()), &p); err != nil {
 			t.Errorf("a certificate %s: %v in %v", tt.name, err, got)
 		}
-		if codes.Code(got.GetStatus().GetCode()) != codes.PermissionDenied || p.Code != tt.code || p.RequestID == "" { //nolint:gosec // a small number
+		if codes.Code(got.GetStatus().GetCode()) != codes.PermissionDenied || p.Code != tt.code || p.RequestID == "" {
 			t.Errorf("a certificate %s: %v, problem %+v", tt.name, got, p)
 		}
 	}

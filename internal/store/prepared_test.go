@@ -47,17 +47,9 @@ func TestStatementsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer outer.Close()
 	for outer.Next() {
-		inner, err := conn.QueryContext(t.Context(), "SELECT n FROM t")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for inner.Next() {
-			pairs++
-		}
-		if err := inner.Close(); err != nil {
-			t.Fatal(err)
-		}
+		pairs += countRows(t, conn)
 	}
 	if err := outer.Err(); err != nil || pairs != 9 {
 		t.Errorf("%d pairs of 3 rows, %v", pairs, err)
@@ -79,4 +71,21 @@ func TestStatementsAreKept(t *testing.T) {
 	if _, err := conn.ExecContext(t.Context(), "INSERT INTO nowhere VALUES (1)"); err == nil {
 		t.Error("a table that is not there takes a row")
 	}
+}
+
+// countRows reads table t to its end.
+func countRows(t *testing.T, conn *sql.Conn) (n int) {
+	t.Helper()
+	rows, err := conn.QueryContext(t.Context(), "SELECT n FROM t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		n++
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

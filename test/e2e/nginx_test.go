@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -134,8 +133,9 @@ func (n *nginx) start(t testing.TB, binary, locations string) {
 		t.Fatal(err)
 	}
 	n.process = exec.Command(binary, "-p", n.dir, "-c", config)
-	var output bytes.Buffer
-	n.process.Stderr = &output
+	output := must(os.Create(filepath.Join(n.dir, "output")))(t)
+	defer output.Close()
+	n.process.Stderr = output
 	if err := n.process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,8 @@ func (n *nginx) start(t testing.TB, binary, locations string) {
 		if err == nil {
 			_ = conn.Close()
 		}
-		return output.String(), err == nil
+		said, _ := os.ReadFile(output.Name())
+		return string(said), err == nil
 	})
 }
 

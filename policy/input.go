@@ -168,6 +168,16 @@ type OperatorInput struct {
 	Role     string    `json:"role"`     // admin, security, operator, auditor, viewer, proxy
 	Action   string    `json:"action"`   // noun and verb: device.list
 	Resource string    `json:"resource"` // id of what is acted on, or empty
+	// Scope is the labels that a device must have for the operator to see it or act
+	// on it; empty: the whole fleet.
+	Scope  map[string]string `json:"scope"`
+	Device OperatorDevice    `json:"device"` // what the action is about, if it is one device
+}
+
+// OperatorDevice is the device that an operator's action is about.
+type OperatorDevice struct {
+	ID     string            `json:"id"` // empty: it is not about one device, or there is no such device
+	Labels map[string]string `json:"labels"`
 }
 
 // Document is the canonical JSON of an input, the exact bytes that are
@@ -258,6 +268,7 @@ func (in RemediateInput) normal() any {
 
 func (in OperatorInput) normal() any {
 	in.Now = in.Now.UTC()
+	in.Scope, in.Device.Labels = filled(in.Scope), filled(in.Device.Labels)
 	return in
 }
 

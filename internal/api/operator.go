@@ -221,6 +221,7 @@ type LoginRequest struct {
 type TokenRequest struct {
 	Operator string `json:"operator" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9][A-Za-z0-9@._-]*$"`
 	Role     string `json:"role" enum:"admin,security,operator,auditor,viewer,proxy"`
+	Scope    string `json:"scope,omitempty" maxLength:"1024" doc:"labels that a device must have, site=lyon,line=3; none: the whole fleet"`
 	Hours    int    `json:"hours,omitempty" minimum:"1" maximum:"8760"`
 }
 
@@ -229,6 +230,7 @@ type Token struct {
 	Token     string    `json:"token"`
 	Operator  string    `json:"operator"`
 	Role      string    `json:"role"`
+	Scope     string    `json:"scope,omitempty" doc:"labels that a device must have; none: the whole fleet"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
@@ -236,6 +238,7 @@ type Token struct {
 type WhoAmI struct {
 	Operator  string    `json:"operator"`
 	Role      string    `json:"role"`
+	Scope     string    `json:"scope,omitempty" doc:"labels that a device must have; none: the whole fleet"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 

@@ -38,6 +38,7 @@ type DeviceFilter struct {
 	Lifecycle Lifecycle
 	Name      string   // exact
 	IDPrefix  string   // hexadecimal
+	Scope     Scope    // devices that have all of these labels
 	After     DeviceID // cursor: only ids greater than this
 	Limit     int      // at most this many, in the order of ids; 0: all
 }

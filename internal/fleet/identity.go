@@ -50,6 +50,7 @@ type Token struct {
 	ID        string
 	Operator  string
 	Role      Role
+	Scope     Scope // the devices that it is good for
 	SHA256    []byte
 	CreatedAt time.Time
 	ExpiresAt time.Time

@@ -155,7 +155,7 @@ func callers(s *service) []caller {
 // spoilt makes an administrator's token and changes it.
 func (s *service) spoilt(change func(*fleet.Token)) credential {
 	s.t.Helper()
-	text, token, err := s.operator.Create(s.t.Context(), "test", "ada", fleet.RoleAdmin, time.Hour)
+	text, token, err := s.operator.Create(s.t.Context(), "test", "ada", fleet.RoleAdmin, nil, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}

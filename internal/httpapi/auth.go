@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"troth/internal/fleet"
+	"troth/internal/operator"
 )
 
 // caller is a device that proved itself by its client certificate.
@@ -104,10 +105,11 @@ func (e *edge) identify(r *http.Request) (caller, error) {
 // serialOf is written as ca.Certificate.Serial is.
 func serialOf(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
 
-// requireOperator lets a token through whose role policy allows the action.
-func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Context)) {
+// requireOperator lets a token through whose role and scope policy allows the
+// action, which is about the device that the path names, or about none.
+func (e *edge) requireOperator(action string, aboutDevice bool) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		token, err := e.operator(ctx.Context(), ctx.Header("Authorization"), ctx.RemoteAddr(), action, ctx.Param("id"))
+		token, err := e.operator(ctx.Context(), ctx.Header("Authorization"), ctx.RemoteAddr(), action, ctx.Param("id"), aboutDevice)
 		if err != nil {
 			e.deny(ctx, err)
 			return
@@ -117,11 +119,11 @@ func (e *edge) requireOperator(action string) func(huma.Context, func(huma.Conte
 }
 
 // operator finds the token of an Authorization header, and asks policy whether
-// its role may do the action. An address may guess so often.
-func (e *edge) operator(ctx context.Context, authorization, remote, action, resource string) (fleet.Token, error) {
+// it may do the action. An address may guess so often.
+func (e *edge) operator(ctx context.Context, authorization, remote, action, resource string, aboutDevice bool) (fleet.Token, error) {
 	token, err := e.Operators.Authenticate(ctx, secretOf(authorization))
 	if err == nil {
-		err = e.authorize(ctx, token, action, resource)
+		err = e.authorize(ctx, token, action, resource, aboutDevice)
 	}
 	if fleet.IsKind(err, fleet.Unauthorized) && !e.guesses.allow(remote, e.Now()) {
 		err = tooMany("too many wrong tokens from this address: wait a moment")
@@ -155,7 +157,7 @@ func secretOf(header string) string {
 	return ""
 }
 
-func (e *edge) authorize(ctx context.Context, t fleet.Token, action, resource string) error {
+func (e *edge) authorize(ctx context.Context, t fleet.Token, action, resource string, aboutDevice bool) error {
 	switch {
 	case action == actionLogin:
 		return nil // operator.Login takes bootstrap tokens only
@@ -163,7 +165,46 @@ func (e *edge) authorize(ctx context.Context, t fleet.Token, action, resource st
 		return fleet.Errorf(fleet.Refused, "forbidden", "a bootstrap token is good for one login and nothing else")
 	case action == actionWhoAmI:
 		return nil
+	case aboutDevice:
+		return e.authorizeDevice(ctx, t, action, resource)
 	default:
-		return e.Operators.Authorize(ctx, t, action, resource)
+		return e.Operators.Authorize(ctx, t, action, resource, fleet.Device{})
 	}
+}
+
+// authorizeDevice asks policy about one device. One out of the token's scope is
+// answered as one that does not exist, so that nobody learns which there are.
+func (e *edge) authorizeDevice(ctx context.Context, t fleet.Token, action, key string) error {
+	d, err := e.Devices.Resolve(ctx, key)
+	if err != nil && !fleet.IsKind(err, fleet.NotFound) && !fleet.IsKind(err, fleet.Conflict) {
+		return err
+	}
+	if err != nil {
+		d = fleet.Device{} // the route says so to whom it may
+	}
+	err = e.Operators.Authorize(ctx, t, action, key, d)
+	if fleet.CodeOf(err) == operator.CodeOutOfScope {
+		return fleet.Errorf(fleet.NotFound, "device_not_found", "no device has the name or id %q", key)
+	}
+	return err
+}
+
+// inScope asks policy again about a device that a proxy's question turned out to
+// be about.
+func (e *edge) inScope(ctx context.Context, t fleet.Token, id fleet.DeviceID) (bool, error) {
+	if len(t.Scope) == 0 {
+		return true, nil
+	}
+	d, err := e.Records.Device(ctx, id)
+	if fleet.IsKind(err, fleet.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = e.Operators.Authorize(ctx, t, actionAccess, string(id), d)
+	if fleet.CodeOf(err) == operator.CodeOutOfScope {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -47,7 +47,7 @@ type permit struct {
 }
 
 // authz is asked by proxies: 200 is yes, 403 is no.
-func (e *edge) authz(ctx context.Context, _ fleet.Token, in *question) (*permit, error) {
+func (e *edge) authz(ctx context.Context, t fleet.Token, in *question) (*permit, error) {
 	action, resource := in.subject()
 	if action == "" {
 		return nil, fleet.Errorf(fleet.Invalid, "action_missing", "say which action is asked about: the query action, or a header X-Original-Method or X-Forwarded-Method")
@@ -56,7 +56,7 @@ func (e *edge) authz(ctx context.Context, _ fleet.Token, in *question) (*permit,
 	if err != nil {
 		return nil, err
 	}
-	id, a, err := e.decide(ctx, fleet.DeviceID(in.Device), der, action, resource)
+	id, a, err := e.decide(ctx, t, fleet.DeviceID(in.Device), der, action, resource)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,9 @@ func (e *edge) authz(ctx context.Context, _ fleet.Token, in *question) (*permit,
 }
 
 // decide asks for the device that is named, or whose certificate was shown. A no
-// is an error that says why.
-func (e *edge) decide(ctx context.Context, id fleet.DeviceID, der []byte, action, resource string) (fleet.DeviceID, access.Answer, error) {
+// is an error that says why; of a device out of the token's scope it says what it
+// says of one that nobody knows.
+func (e *edge) decide(ctx context.Context, t fleet.Token, id fleet.DeviceID, der []byte, action, resource string) (fleet.DeviceID, access.Answer, error) {
 	var a access.Answer
 	var err error
 	switch {
@@ -76,7 +77,20 @@ func (e *edge) decide(ctx context.Context, id fleet.DeviceID, der []byte, action
 		return "", a, fleet.Errorf(fleet.Refused, "device_unnamed", "the device must be named in one way: by its id, or by the certificate that it showed")
 	case der != nil:
 		id, a, err = e.Access.DecideShown(ctx, der, action, resource)
+		if id == "" {
+			break
+		}
+		if in, failed := e.inScope(ctx, t, id); failed != nil {
+			return "", access.Answer{}, failed
+		} else if !in {
+			return "", access.Answer{}, fleet.Errorf(fleet.Refused, "certificate_unknown", "the certificate is not on record here")
+		}
 	default:
+		if in, failed := e.inScope(ctx, t, id); failed != nil {
+			return "", a, failed
+		} else if !in {
+			return "", a, fleet.Errorf(fleet.Refused, "device_unknown", "no such device is known")
+		}
 		a, err = e.Access.Decide(ctx, id, action, resource)
 	}
 	switch {

@@ -33,13 +33,14 @@ func (e *edge) extAuthzRoute() {
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxCheckRequest))
 	authv3.RegisterAuthorizationServer(server, extAuthz{edge: e})
 	e.mux.HandleFunc("POST "+api.PathExtAuthz, func(w http.ResponseWriter, r *http.Request) {
-		if _, err := e.operator(r.Context(), r.Header.Get("Authorization"), r.RemoteAddr, actionAccess, ""); err != nil {
+		token, err := e.operator(r.Context(), r.Header.Get("Authorization"), r.RemoteAddr, actionAccess, "", false)
+		if err != nil {
 			p := render(e.fail(r.Context(), err))
 			writeProblem(w, r, p.Status, p.Problem)
 			return
 		}
 		// Trailers, and what else gRPC needs of HTTP/2, are its own business.
-		server.ServeHTTP(w, r)
+		server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tokenKey{}, token)))
 	})
 }
 
@@ -52,7 +53,7 @@ func (a extAuthz) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.C
 	if !ok {
 		return denied(ctx, fleet.Errorf(fleet.Refused, "device_unnamed", "no client certificate came with the request: it needs one, and the filter include_peer_certificate")), nil
 	}
-	id, answer, err := a.edge.decide(ctx, "", der, strings.ToLower(request.GetMethod()), request.GetPath())
+	id, answer, err := a.edge.decide(ctx, tokenOf(ctx), "", der, strings.ToLower(request.GetMethod()), request.GetPath())
 	switch {
 	case err == nil:
 		return allowed(string(id), string(answer.Verdict)), nil

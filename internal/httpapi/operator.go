@@ -62,19 +62,23 @@ func (e *edge) login(ctx context.Context, t fleet.Token, in *struct{ Body api.Lo
 }
 
 func (e *edge) whoami(_ context.Context, t fleet.Token, _ *struct{}) (*body[api.WhoAmI], error) {
-	return answer(api.WhoAmI{Operator: t.Operator, Role: string(t.Role), ExpiresAt: t.ExpiresAt}, nil)
+	return answer(api.WhoAmI{Operator: t.Operator, Role: string(t.Role), Scope: t.Scope.String(), ExpiresAt: t.ExpiresAt}, nil)
 }
 
 func (e *edge) createToken(ctx context.Context, t fleet.Token, in *struct{ Body api.TokenRequest }) (*body[api.Token], error) {
 	life := time.Duration(in.Body.Hours) * time.Hour
-	text, token, err := e.Operators.Create(ctx, t.Operator, in.Body.Operator, fleet.Role(in.Body.Role), life)
-	return answer(api.Token{Token: text, Operator: token.Operator, Role: string(token.Role), ExpiresAt: token.ExpiresAt}, err)
+	scope, err := fleet.ParseScope(in.Body.Scope)
+	if err != nil {
+		return nil, err
+	}
+	text, token, err := e.Operators.Create(ctx, t.Operator, in.Body.Operator, fleet.Role(in.Body.Role), scope, life)
+	return answer(api.Token{Token: text, Operator: token.Operator, Role: string(token.Role), Scope: token.Scope.String(), ExpiresAt: token.ExpiresAt}, err)
 }
 
 // maxPage of a list of devices.
 const maxPage = 1000
 
-func (e *edge) listDevices(ctx context.Context, _ fleet.Token, in *struct {
+func (e *edge) listDevices(ctx context.Context, t fleet.Token, in *struct {
 	Model     string `query:"model" maxLength:"64"`
 	Lifecycle string `query:"lifecycle" enum:"pending,active,quarantined,retired"`
 	Verdict   string `query:"verdict" enum:"compliant,noncompliant,error,unknown"`
@@ -83,7 +87,7 @@ func (e *edge) listDevices(ctx context.Context, _ fleet.Token, in *struct {
 }) (*body[api.DeviceList], error) {
 	now := e.Now()
 	devices, err := e.Devices.List(ctx, fleet.DeviceFilter{
-		Model: in.Model, Lifecycle: fleet.Lifecycle(in.Lifecycle), After: fleet.DeviceID(in.After), Limit: min(in.Limit, maxPage),
+		Model: in.Model, Lifecycle: fleet.Lifecycle(in.Lifecycle), After: fleet.DeviceID(in.After), Scope: t.Scope, Limit: min(in.Limit, maxPage),
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -40,7 +41,7 @@ func byDevice[I, O any](e *edge, op huma.Operation, h func(context.Context, call
 // policy must allow the action.
 func byOperator[I, O any](e *edge, op huma.Operation, action string, h func(context.Context, fleet.Token, *I) (*O, error)) {
 	op.Security = []map[string][]string{{"token": {}}}
-	op.Middlewares = append(huma.Middlewares{e.requireOperator(action)}, op.Middlewares...)
+	op.Middlewares = append(huma.Middlewares{e.requireOperator(action, strings.HasPrefix(op.Path, api.PathDevice))}, op.Middlewares...)
 	register(e, op, func(ctx context.Context, in *I) (*O, error) { return h(ctx, tokenOf(ctx), in) })
 }
 

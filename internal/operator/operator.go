@@ -104,11 +104,21 @@ func (s *Service) Authenticate(ctx context.Context, text string) (fleet.Token, e
 	return t, nil
 }
 
-// Authorize asks policy whether the token's role may do the action.
-func (s *Service) Authorize(ctx context.Context, t fleet.Token, action, resource string) error {
-	d, err := s.Policy.Operator(ctx, policy.OperatorInput{Operator: t.Operator, Role: string(t.Role), Action: action, Resource: resource})
+// CodeOutOfScope is policy's refusal for what the role may do, but not here.
+const CodeOutOfScope = "out_of_scope"
+
+// Authorize asks policy whether the token may do the action. Where the action is
+// about one device, that is given with its id and labels; otherwise it is zero.
+func (s *Service) Authorize(ctx context.Context, t fleet.Token, action, resource string, about fleet.Device) error {
+	d, err := s.Policy.Operator(ctx, policy.OperatorInput{
+		Operator: t.Operator, Role: string(t.Role), Action: action, Resource: resource, Scope: t.Scope,
+		Device: policy.OperatorDevice{ID: string(about.ID), Labels: about.Labels},
+	})
 	if err != nil {
 		return fleet.Because(err, fleet.Refused, "policy_error", "the operator policy could not decide, so the answer is no")
+	}
+	if !d.Allow && d.Code == CodeOutOfScope {
+		return fleet.Errorf(fleet.Refused, CodeOutOfScope, "%s", d.Reason)
 	}
 	if !d.Allow {
 		return fleet.Errorf(fleet.Refused, "forbidden", "%s", d.Reason)
@@ -134,16 +144,22 @@ func (s *Service) Login(ctx context.Context, bootstrap fleet.Token, name string)
 	return text, token, err
 }
 
-// Create makes a token for another operator or program.
-func (s *Service) Create(ctx context.Context, by, name string, role fleet.Role, life time.Duration) (string, fleet.Token, error) {
+// Create makes a token for another operator or program, good for the devices in
+// the scope.
+func (s *Service) Create(ctx context.Context, by, name string, role fleet.Role, scope fleet.Scope, life time.Duration) (string, fleet.Token, error) {
 	now := s.Now()
 	if life <= 0 {
 		life = loginLife
 	}
 	text, token := mint(name, role, now, life)
+	token.Scope = scope
+	detail := name + " as " + string(role)
+	if len(scope) > 0 {
+		detail += " for " + scope.String()
+	}
 	return text, token, s.Store.Apply(ctx, fleet.Change{
 		Tokens: []fleet.Token{token},
-		Events: []fleet.Event{fleet.NewEvent(now, by, "token.create", token.ID, name+" as "+string(role))},
+		Events: []fleet.Event{fleet.NewEvent(now, by, "token.create", token.ID, detail)},
 	})
 }
 

@@ -147,7 +147,7 @@ func TestAttack_S7_TwoLoginsAtOnce(t *testing.T) {
 func TestAttack_S7_OnlyHashesAreKept(t *testing.T) {
 	r := newRig(t)
 	secrets := []string{r.bootstrap(t)}
-	text, _, err := r.Create(t.Context(), "ada", "ci", fleet.RoleViewer, time.Hour)
+	text, _, err := r.Create(t.Context(), "ada", "ci", fleet.RoleViewer, nil, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAttack_S7_OnlyHashesAreKept(t *testing.T) {
 
 func TestAuthenticate(t *testing.T) {
 	r := newRig(t)
-	text, token, err := r.Create(t.Context(), "ada", "ci", fleet.RoleProxy, time.Hour)
+	text, token, err := r.Create(t.Context(), "ada", "ci", fleet.RoleProxy, nil, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestAuthenticate(t *testing.T) {
 	}
 	r.clock = r.clock.Add(time.Hour)
 	r.denied(t, "at its end", text)
-	text, token, err = r.Create(t.Context(), "ada", "ci", fleet.RoleAdmin, 0)
+	text, token, err = r.Create(t.Context(), "ada", "ci", fleet.RoleAdmin, nil, 0)
 	if err != nil || !token.ExpiresAt.Equal(r.clock.Add(30*24*time.Hour)) {
 		t.Errorf("a token without a life ends at %s, %v", token.ExpiresAt, err)
 	}
@@ -225,13 +225,13 @@ func TestAuthorize(t *testing.T) {
 		{fleet.RoleViewer, "device.retire", "forbidden"}, {fleet.RoleOperator, "token.create", "forbidden"},
 		{"root", "device.list", "forbidden"}, {fleet.RoleBootstrap, "device.list", "forbidden"}, {fleet.RoleAdmin, "nonsense", "forbidden"},
 	} {
-		err := r.Authorize(t.Context(), fleet.Token{Operator: "ada", Role: tt.role}, tt.action, "")
+		err := r.Authorize(t.Context(), fleet.Token{Operator: "ada", Role: tt.role}, tt.action, "", fleet.Device{})
 		if tt.code == "" && err != nil || tt.code != "" && (fleet.CodeOf(err) != tt.code || !fleet.IsKind(err, fleet.Refused)) {
 			t.Errorf("%s does %s: %v, want %q", tt.role, tt.action, err, tt.code)
 		}
 	}
 	r.Policy = broken{}
-	if err := r.Authorize(t.Context(), fleet.Token{Operator: "ada", Role: fleet.RoleAdmin}, "device.list", ""); fleet.CodeOf(err) != "policy_error" {
+	if err := r.Authorize(t.Context(), fleet.Token{Operator: "ada", Role: fleet.RoleAdmin}, "device.list", "", fleet.Device{}); fleet.CodeOf(err) != "policy_error" {
 		t.Errorf("a policy that says yes and fails: %v", err)
 	}
 }

@@ -3,6 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -113,6 +116,16 @@ func (s *Store) Devices(ctx context.Context, f fleet.DeviceFilter) ([]fleet.Devi
 			return nil, nil
 		}
 		q.where("id >= ? AND id < ?", f.IDPrefix, f.IDPrefix+"g") // g follows f
+	}
+	for _, label := range slices.Sorted(maps.Keys(f.Scope)) {
+		pair, err := json.Marshal(map[string]string{label: f.Scope[label]})
+		if err != nil {
+			return nil, fmt.Errorf("encode label: %w", err)
+		}
+		// Labels are an object of strings as Go writes it. A pair stands in it after a
+		// brace or a comma, and nowhere else: quotes inside of strings are escaped.
+		text := string(pair[1 : len(pair)-1])
+		q.where("(replace(labels, ?, '') <> labels OR replace(labels, ?, '') <> labels)", "{"+text, ","+text)
 	}
 	if f.After != "" {
 		q.where("id > ?", string(f.After))

@@ -139,6 +139,10 @@ func testDeviceFilter(t *testing.T, database Database) {
 	s, ctx := Open(t, database(t)), context.Background()
 	models, states := []string{"a", "b"}, []fleet.Lifecycle{fleet.Pending, fleet.Active, fleet.Quarantined, fleet.Retired}
 	names := []string{"", "x", "it's 100%_"}
+	labels := []map[string]string{
+		nil, {"site": "lyon"}, {"line": "3", "site": "lyon"}, {"site": "Lyon"}, {"site": "lyons"}, {"web": "x", "website": "lyon"},
+		{`a"site`: "lyon"}, {"a": `","site":"lyon`}, {"a": `,"site":"lyon"`}, {"a": "b", "site": "lyon", "z": "{}"}, {"lyon": "site"},
+	}
 	var c fleet.Change
 	taken := map[string]bool{}
 	for n := range 48 {
@@ -151,6 +155,7 @@ func testDeviceFilter(t *testing.T, database Database) {
 			}
 			taken[d.Name] = true
 		}
+		d.Labels = labels[n%len(labels)]
 		c.Devices = append(c.Devices, d)
 	}
 	apply(t, s, c)
@@ -158,6 +163,12 @@ func testDeviceFilter(t *testing.T, database Database) {
 	same(t, "all", len(every), len(c.Devices))
 	if !slices.IsSortedFunc(every, func(a, b fleet.Device) int { return strings.Compare(string(a.ID), string(b.ID)) }) {
 		t.Error("devices are not in the order of their ids")
+	}
+	for _, scope := range []fleet.Scope{{}, {"site": "lyon"}, {"site": "lyon", "line": "3"}, {"z": "{}"}, {"site": "%"}, {"site": ""}, {"line": "lyon"}} {
+		for _, limit := range []int{0, 1, 3} {
+			f := fleet.DeviceFilter{Scope: scope, After: every[3].ID, Limit: limit}
+			same(t, scope.String(), get[[]fleet.Device](t)(s.Devices(ctx, f)), selectDevices(every, f))
+		}
 	}
 	for _, model := range append(models, "", "c") {
 		for _, lifecycle := range append(states, "", "%") {
@@ -182,7 +193,7 @@ func testDeviceFilter(t *testing.T, database Database) {
 func selectDevices(list []fleet.Device, f fleet.DeviceFilter) (found []fleet.Device) {
 	for _, d := range list {
 		if (f.Model == "" || f.Model == d.Model) && (f.Lifecycle == "" || f.Lifecycle == d.Lifecycle) && (f.Name == "" || f.Name == d.Name) &&
-			strings.HasPrefix(string(d.ID), f.IDPrefix) && d.ID > f.After && (f.Limit == 0 || len(found) < f.Limit) {
+			strings.HasPrefix(string(d.ID), f.IDPrefix) && d.ID > f.After && f.Scope.Matches(d.Labels) && (f.Limit == 0 || len(found) < f.Limit) {
 			found = append(found, d)
 		}
 	}

@@ -27,7 +27,7 @@ func Statements(t testing.TB, dsn string) []Statement {
 	for _, filter := range []fleet.DeviceFilter{
 		{Limit: 10}, {After: id(1), Limit: 10}, {Model: "m", Limit: 10}, {Model: "m", After: id(1), Limit: 10},
 		{Lifecycle: fleet.Active, After: id(1), Limit: 10}, {Model: "m", Lifecycle: fleet.Active, After: id(1), Limit: 10},
-		{Name: "n"}, {IDPrefix: "ab", Limit: 2},
+		{Name: "n"}, {IDPrefix: "ab", Limit: 2}, {Scope: fleet.Scope{"site": "lyon"}, After: id(1), Limit: 10},
 	} {
 		_, err := s.Devices(ctx, filter)
 		get[any](t)(nil, err)

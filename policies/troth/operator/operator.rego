@@ -22,6 +22,10 @@ decision := deny("action_malformed", "An action is a noun and a verb, like devic
 	not regex.match(`^[a-z][a-z_-]*\.[a-z][a-z_-]*$`, input.action)
 } else := deny("operator_unknown", "Nobody is named who would act.") if {
 	not named
+} else := deny("out_of_scope", sprintf("The token's scope does not allow %s here.", [input.action])) if {
+	may
+	scoped
+	not in_scope
 } else := allow(sprintf("An admin may do %s.", [input.action])) if {
 	input.role == "admin"
 } else := deny("role_unknown", sprintf("There is no role %s.", [lib.quoted(input.role)])) if {
@@ -29,6 +33,34 @@ decision := deny("action_malformed", "An action is a noun and a verb, like devic
 } else := allow(sprintf("The role %s may do %s.", [input.role, input.action])) if {
 	granted[input.role]
 } else := deny("role_insufficient", sprintf("The role %s may not do %s.", [input.role, input.action]))
+
+# METADATA
+# description: Whether the role, whatever the scope, may do what is asked.
+may if input.role == "admin"
+
+may if granted[input.role]
+
+# METADATA
+# description: Whether the token is good for some of the devices only. Only an empty object is no scope.
+scoped if input.scope != {}
+
+# METADATA
+# description: >-
+#   A token with a scope acts on devices that have all labels of the scope. What is
+#   about no device is for the whole fleet and not for it, but for reading releases,
+#   for the list of devices, which the service keeps to the scope, and for a proxy's
+#   question, which the service asks about again once it knows the device.
+in_scope if {
+	object.get(input, ["device", "id"], "") == ""
+	input.action in {"device.list", "firmware.list", "access.decide"}
+}
+
+in_scope if {
+	input.device.id != ""
+	every label, value in input.scope {
+		input.device.labels[label] == value
+	}
+}
 
 # METADATA
 # description: Whether each role, but for admin, may do what is asked.

@@ -79,6 +79,59 @@ test_proxy_asks_and_nothing_else if {
 	}
 }
 
+scoped(role, action, device) := value if {
+	value := operator.decision with input as {
+		"operator": "ada", "role": role, "action": action, "resource": "",
+		"scope": {"site": "lyon", "line": "3"}, "device": device,
+	}
+}
+
+nowhere := {"id": "", "labels": {}}
+
+inside := {"id": "d1", "labels": {"site": "lyon", "line": "3", "floor": "2"}}
+
+test_scope_holds_devices_that_have_all_its_labels if {
+	scoped("admin", "device.retire", inside).allow
+	scoped("operator", "device.quarantine", inside).allow
+	scoped("viewer", "evidence.get", inside).allow
+	scoped("proxy", "access.decide", inside).allow
+	every labels in [{}, {"site": "lyon"}, {"site": "oslo", "line": "3"}, {"site": "LYON", "line": "3"}] {
+		scoped("admin", "device.retire", {"id": "d2", "labels": labels}).code == "out_of_scope"
+		scoped("proxy", "access.decide", {"id": "d2", "labels": labels}).code == "out_of_scope"
+	}
+}
+
+test_scope_leaves_reads_that_name_no_device if {
+	every action in ["device.list", "firmware.list", "access.decide"] {
+		scoped("admin", action, nowhere).allow
+	}
+	every action in [
+		"device.get", "device.register", "token.create", "rollout.list", "rollout.create", "policy.get", "policy.activate",
+		"ca.get", "manufacturer.add", "report.compliance", "alert.list", "alert.acknowledge", "event.list", "vuln.list",
+		"firmware.publish", "decision.list",
+	] {
+		scoped("admin", action, nowhere).code == "out_of_scope"
+	}
+}
+
+test_scope_adds_nothing_to_a_role if {
+	scoped("viewer", "device.retire", inside).code == "role_insufficient"
+	scoped("viewer", "device.retire", nowhere).code == "role_insufficient"
+	scoped("root", "device.list", inside).code == "role_unknown"
+}
+
+test_an_empty_scope_is_the_fleet if {
+	d := operator.decision with input as {"operator": "ada", "role": "admin", "action": "token.create", "scope": {}, "device": nowhere}
+	d.allow
+}
+
+test_a_scope_that_is_none_is_denied if {
+	every scope in [null, "site=lyon", 5, ["site"], [], true] {
+		d := operator.decision with input as {"operator": "ada", "role": "admin", "action": "device.get", "scope": scope, "device": nowhere}
+		d.code == "out_of_scope"
+	}
+}
+
 test_unknown_role_is_denied if {
 	denied("root", "device.list", "role_unknown")
 	denied("", "device.list", "role_unknown")

@@ -27,7 +27,7 @@ const capabilities = "attest attest/ear attest/ek attest/ek/template attest/idev
 const testSupport = "attest/attesttest ca/catest tuf/provenance/provenancetest"
 
 // services hold one use case each. None knows another, the store, or HTTP.
-const services = "internal/access internal/alert internal/audit internal/authority internal/bundle internal/device internal/enroll internal/firmware internal/operator internal/posture internal/preview internal/report internal/result internal/rollout internal/vuln"
+const services = "internal/access internal/alert internal/audit internal/authority internal/bundle internal/decision internal/device internal/enroll internal/firmware internal/operator internal/posture internal/preview internal/report internal/result internal/rollout internal/vuln"
 
 // ground is what services stand on besides the capabilities.
 const ground = "internal/fleet internal/evidence internal/nonce internal/atomicfile internal/publication"
@@ -77,6 +77,7 @@ var allowed = map[string]string{
 	"internal/alert":     ground + " " + capabilities,
 	"internal/audit":     ground + " " + capabilities,
 	"internal/authority": ground + " " + capabilities,
+	"internal/decision":  ground + " " + capabilities,
 	"internal/device":    ground + " " + capabilities,
 	"internal/bundle":    ground + " " + capabilities,
 	"internal/crl":       "attest/ek internal/atomicfile",

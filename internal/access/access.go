@@ -24,10 +24,16 @@ type Policy interface {
 	Access(ctx context.Context, in policy.AccessInput) (policy.AccessDecision, error)
 }
 
+// Log records what is answered.
+type Log interface {
+	Record(ctx context.Context, a fleet.Ruling) error
+}
+
 // Service is the use case.
 type Service struct {
 	Store  Store
 	Policy Policy
+	Log    Log
 	Now    func() time.Time
 }
 
@@ -39,8 +45,36 @@ type Answer struct {
 }
 
 // Decide asks policy under the device's posture of this moment. A device that
-// nobody knows, and a policy that cannot decide, are denied.
+// nobody knows, and a policy that cannot decide, are denied. So is what cannot be
+// recorded.
 func (s *Service) Decide(ctx context.Context, id fleet.DeviceID, action, resource string) (Answer, error) {
+	a, err := s.decide(ctx, id, action, resource)
+	return s.record(ctx, id, action, resource, a, err)
+}
+
+// record hands on an answer once it is recorded: an allowance, or a denial by
+// policy or before policy is asked. A failure is no answer.
+func (s *Service) record(ctx context.Context, id fleet.DeviceID, action, resource string, a Answer, err error) (Answer, error) {
+	code := a.Code
+	switch {
+	case fleet.IsKind(err, fleet.NotFound):
+		code = "device_unknown"
+	case fleet.IsKind(err, fleet.Refused):
+		code = fleet.CodeOf(err)
+	case err != nil:
+		return a, err
+	}
+	failed := s.Log.Record(ctx, fleet.Ruling{
+		Kind: string(policy.KindAccess), Device: id, Action: action, Resource: resource, Allow: err == nil && a.Allow, Code: code,
+		At: s.Now(), Policy: a.Policy, Input: a.Input, Evidence: a.Evidence,
+	})
+	if failed != nil {
+		return Answer{}, failed
+	}
+	return a, err
+}
+
+func (s *Service) decide(ctx context.Context, id fleet.DeviceID, action, resource string) (Answer, error) {
 	now := s.Now()
 	d, err := s.Store.Device(ctx, id)
 	if err != nil {
@@ -67,7 +101,7 @@ func (s *Service) Decide(ctx context.Context, id fleet.DeviceID, action, resourc
 		CertificateRevoked: !slices.ContainsFunc(certificates, issued),
 	})
 	if err != nil {
-		return Answer{}, fleet.Because(err, fleet.Refused, "policy_error", "the access policy could not decide, so the answer is no")
+		return Answer{AccessDecision: policy.AccessDecision{Meta: decision.Meta}}, fleet.Because(err, fleet.Refused, "policy_error", "the access policy could not decide, so the answer is no")
 	}
 	return Answer{AccessDecision: decision, Verdict: verdict, Evidence: posture.Evidence}, nil
 }

@@ -44,6 +44,17 @@ func (f fake) Posture(context.Context, fleet.DeviceID) (fleet.Posture, error) {
 	return f.posture, f.postureErr
 }
 
+// trail keeps what is recorded, or refuses to.
+type trail struct {
+	kept []fleet.Ruling
+	err  error
+}
+
+func (l *trail) Record(_ context.Context, a fleet.Ruling) error {
+	l.kept = append(l.kept, a)
+	return l.err
+}
+
 func good() fake {
 	return fake{
 		device: fleet.Device{
@@ -84,7 +95,7 @@ func TestDecide(t *testing.T) {
 	for _, tt := range tests {
 		f := good()
 		tt.change(&f)
-		s := &access.Service{Store: f, Policy: engine, Now: func() time.Time { return now }}
+		s := &access.Service{Store: f, Policy: engine, Log: new(trail), Now: func() time.Time { return now }}
 		a, err := s.Decide(t.Context(), "aa", "read", "/x")
 		if err != nil || a.Allow != (tt.code == "") || a.Code != tt.code || a.Reason == "" {
 			t.Errorf("%s: %+v, %v; want %q", tt.name, a.AccessDecision, err, tt.code)
@@ -112,9 +123,63 @@ func TestAttack_P1_AccessFailsClosed(t *testing.T) {
 		"a store that is away":             {fake{deviceErr: away}, "internal"},
 		"a posture that cannot be read":    {fake{device: good().device, postureErr: away}, "internal"},
 	} {
-		s := &access.Service{Store: tt.store, Policy: broken{}, Now: func() time.Time { return now }}
+		s := &access.Service{Store: tt.store, Policy: broken{}, Log: new(trail), Now: func() time.Time { return now }}
 		if a, err := s.Decide(t.Context(), "aa", "read", "/x"); fleet.CodeOf(err) != tt.code || err == nil || a.Allow {
 			t.Errorf("%s: %+v, %v", name, a.AccessDecision, err)
 		}
+	}
+}
+
+// TestRecorded: every answer is recorded before it is given, and one that cannot
+// be recorded is no.
+func TestRecorded(t *testing.T) {
+	engine, err := policy.New(t.Context(), policies.FS, policy.Options{Deadline: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	noncompliant := good()
+	noncompliant.device.Verdict = fleet.Noncompliant
+	away := fleet.Errorf(fleet.Unavailable, "store_unavailable", "away")
+	full := fleet.Errorf(fleet.Refused, "decision_unrecorded", "full")
+	for _, tt := range []struct {
+		name   string
+		store  fake
+		policy access.Policy
+		full   error
+		allow  bool
+		code   string // recorded
+		fails  string // code of the error
+		asked  bool   // policy was
+	}{
+		{name: "allowed", store: good(), policy: engine, allow: true, asked: true},
+		{name: "denied", store: noncompliant, policy: engine, code: "device_noncompliant", asked: true},
+		{name: "unknown", store: fake{deviceErr: fleet.ErrNotFound}, policy: engine, code: "device_unknown", fails: "not_found"},
+		{name: "undecided", store: good(), policy: broken{}, code: "policy_error", fails: "policy_error"},
+		{name: "unrecorded", store: good(), policy: engine, full: full, allow: true, fails: "decision_unrecorded", asked: true},
+	} {
+		log := &trail{err: tt.full}
+		s := &access.Service{Store: tt.store, Policy: tt.policy, Log: log, Now: func() time.Time { return now }}
+		a, err := s.Decide(t.Context(), "aa", "get", "/x")
+		if (tt.fails != "") != (err != nil) || err != nil && (fleet.CodeOf(err) != tt.fails || a.Allow) {
+			t.Errorf("%s: %+v, %v", tt.name, a, err)
+		}
+		if len(log.kept) != 1 {
+			t.Errorf("%s: recorded %+v", tt.name, log.kept)
+			continue
+		}
+		got := log.kept[0]
+		if got.Kind != "access" || got.Device != "aa" || got.Action != "get" || got.Resource != "/x" || !got.At.Equal(now) ||
+			got.Allow != tt.allow || got.Code != tt.code || (got.Policy != "" && got.Input != "" && got.Evidence != "") != tt.asked {
+			t.Errorf("%s: recorded %+v", tt.name, got)
+		}
+	}
+
+	log := &trail{}
+	s := &access.Service{Store: fake{deviceErr: away}, Policy: engine, Log: log, Now: func() time.Time { return now }}
+	if _, err := s.Decide(t.Context(), "aa", "get", "/x"); fleet.CodeOf(err) != "store_unavailable" || len(log.kept) != 0 {
+		t.Errorf("a failure: %v, recorded %+v", err, log.kept)
+	}
+	if _, _, err := s.DecideShown(t.Context(), []byte("none"), "get", "/x"); fleet.CodeOf(err) != "certificate_malformed" || len(log.kept) != 0 {
+		t.Errorf("a malformed request: %v, recorded %+v", err, log.kept)
 	}
 }

@@ -15,6 +15,12 @@ import (
 // and not ended: so the service's own record takes effect at once, whatever
 // revocation list the proxy has. The device's id is returned with the answer.
 func (s *Service) DecideShown(ctx context.Context, der []byte, action, resource string) (fleet.DeviceID, Answer, error) {
+	id, a, err := s.decideShown(ctx, der, action, resource)
+	a, err = s.record(ctx, id, action, resource, a, err)
+	return id, a, err
+}
+
+func (s *Service) decideShown(ctx context.Context, der []byte, action, resource string) (fleet.DeviceID, Answer, error) {
 	shown, err := x509.ParseCertificate(der)
 	if err != nil {
 		return "", Answer{}, fleet.Errorf(fleet.Invalid, "certificate_malformed", "what the proxy was shown is no X.509 certificate")
@@ -32,6 +38,6 @@ func (s *Service) DecideShown(ctx context.Context, der []byte, action, resource 
 	if now := s.Now(); now.Before(record.NotBefore) || now.After(record.NotAfter) {
 		return record.Device, Answer{}, fleet.Errorf(fleet.Refused, "certificate_expired", "the certificate is not valid at this time")
 	}
-	answer, err := s.Decide(ctx, record.Device, action, resource)
+	answer, err := s.decide(ctx, record.Device, action, resource)
 	return record.Device, answer, err
 }

@@ -95,7 +95,7 @@ TROTH_TOKEN_FILE. A flag wins over its variable, a variable over the context.`,
 		a.loginCommand(), a.whoamiCommand(), a.contextCommand(),
 		a.deviceCommand(), a.manufacturerCommand(), a.alertCommand(),
 		a.rolloutCommand(), a.firmwareCommand(), a.vulnCommand(), a.referenceCommand(), a.tufCommand(),
-		a.reportCommand(), a.eventCommand(), a.tokenCommand(), a.caCommand(),
+		a.reportCommand(), a.eventCommand(), a.decisionCommand(), a.tokenCommand(), a.caCommand(),
 		a.attestCommand(), a.resultCommand(), a.withPolicyLife(a.policyCommand()),
 		a.versionCommand(),
 	)

@@ -78,6 +78,8 @@ func (f *fakeServer) handler() http.Handler {
 	handle("GET /v1/devices", f.listDevices)
 	handle("GET /v1/devices/{id}", f.getDevice)
 	handle("GET /v1/devices/{id}/decision", f.getDecision)
+	handle("GET /v1/decisions", f.listDecisions)
+	handle("GET /v1/decisions/{id}", f.getLogged)
 	handle("POST /v1/devices/{id}/{action}", f.actOnDevice)
 	handle("POST /v1/registrations", f.register)
 	handle("GET /v1/manufacturers", func(w http.ResponseWriter, _ *http.Request) {

@@ -30,6 +30,7 @@ import (
 	"troth/internal/access"
 	"troth/internal/alert"
 	"troth/internal/api"
+	"troth/internal/decision"
 	"troth/internal/device"
 	"troth/internal/enroll"
 	"troth/internal/fleet"
@@ -85,6 +86,7 @@ type service struct {
 	handler  http.Handler
 	server   *httptest.Server
 	operator *operator.Service
+	recorder *decision.Recorder
 	catalog  *catalog
 	ready    map[string]error
 	log      *log
@@ -129,7 +131,8 @@ func (s *service) config() httpapi.Config {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.operator = &operator.Service{Store: s.store, Policy: e, Now: s.now}
+	s.recorder = decision.NewRecorder(s.store)
+	s.operator = &operator.Service{Store: s.store, Policy: decision.Operators{Policy: e, Log: s.recorder, Now: s.now}, Now: s.now}
 	rollouts := rollout.New(rollout.Config{Store: s.store, Releases: s.catalog, Plan: fleet.DefaultPlan(), Now: s.now})
 	return httpapi.Config{
 		Enroll: enroll.New(enroll.Config{
@@ -142,7 +145,7 @@ func (s *service) config() httpapi.Config {
 		}),
 		Devices: &device.Service{Store: s.store, Now: s.now}, Alerts: &alert.Service{Store: s.store, Now: s.now},
 		Vulnerabilities: vuln.New(vuln.Config{Store: s.store, Releases: s.catalog, Now: s.now}),
-		Rollouts:        rollouts, Access: &access.Service{Store: s.store, Policy: e, Now: s.now}, Operators: s.operator,
+		Rollouts:        rollouts, Access: &access.Service{Store: s.store, Policy: e, Log: s.recorder, Now: s.now}, Decided: &decision.Log{Store: s.store}, Operators: s.operator,
 		Reports: &report.Service{Store: s.store, Policy: e.Digest, Now: s.now}, Catalog: s.catalog, Records: s.store, Results: s.results(), CA: s.authorities(),
 		Firmware: fstest.MapFS{"metadata/1.root.json": {Data: []byte("{}")}, "targets/dir/image": {Data: []byte("image")}},
 		Ready:    func(context.Context) map[string]error { return s.ready },
@@ -250,7 +253,7 @@ func (s *service) must(c credential, method, path, body string) answer {
 // token makes one for a role.
 func (s *service) token(role fleet.Role) credential {
 	s.t.Helper()
-	text, _, err := s.operator.Create(s.t.Context(), "test", "ada", role, nil, time.Hour)
+	text, _, err := s.operator.Create(s.t.Context(), "test", "ada", role, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"troth/internal/access"
 	"troth/internal/alert"
 	"troth/internal/api"
+	"troth/internal/decision"
 	"troth/internal/device"
 	"troth/internal/enroll"
 	"troth/internal/fleet"
@@ -46,8 +47,10 @@ type Config struct {
 	Access          *access.Service
 	Operators       *operator.Service
 	Reports         *report.Service
-	Results         Results
-	CA              CA
+	// Decided is the decision log.
+	Decided *decision.Log
+	Results Results
+	CA      CA
 	Policies
 	Catalog  ReleaseCatalog
 	Records  Records
@@ -99,6 +102,7 @@ func New(c Config) http.Handler {
 	}
 	e.deviceRoutes()
 	e.operatorRoutes()
+	e.decisionRoutes()
 	e.resultRoutes()
 	e.authorityRoutes()
 	e.policyRoutes()

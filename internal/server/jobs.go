@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"troth/internal/bundle"
+	"troth/internal/decision"
 )
 
 // job is work that is repeated. Every run may happen in several replicas at
@@ -35,6 +36,7 @@ func (s *Service) jobs() []job {
 		{"firmware catalogue", time.Duration(s.config.Firmware.Refresh), s.firmware.Refresh},
 		{"device CA bundle", time.Minute, s.identity.refresh},
 		{"policy bundle", bundle.SyncEvery, s.bundles.Sync},
+		{"decision log", decision.Every, func(ctx context.Context) error { return s.recorder.Flush(ctx, time.Now()) }},
 		{"result keys", time.Minute, s.results.refresh},
 	}
 	if s.crlDir != nil {

@@ -27,6 +27,7 @@ import (
 	"troth/internal/atomicfile"
 	"troth/internal/bundle"
 	"troth/internal/crl"
+	"troth/internal/decision"
 	"troth/internal/device"
 	"troth/internal/enroll"
 	"troth/internal/firmware"
@@ -69,6 +70,7 @@ type Service struct {
 	rollouts *rollout.Service
 	vulns    *vuln.Service
 	bundles  *bundle.Service
+	recorder *decision.Recorder
 	operator *operator.Service
 	results  *resultKeys
 	handler  http.Handler
@@ -156,7 +158,8 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		Store: s.store, Policy: s.bundles, Releases: s.firmware, Loaded: s.firmware.Loaded, Files: s.firmware, Rollouts: s.rollouts, Vulnerabilities: s.vulns, Nonces: nonces, EventLogs: eventLogs,
 		Interval: time.Duration(c.CheckIn.Interval), Fresh: time.Duration(c.CheckIn.Fresh), Now: time.Now,
 	})
-	s.operator = &operator.Service{Store: s.store, Policy: engine, Now: time.Now}
+	s.recorder = decision.NewRecorder(s.store)
+	s.operator = &operator.Service{Store: s.store, Policy: decision.Operators{Policy: engine, Log: s.recorder, Now: time.Now}, Now: time.Now}
 	results, err := s.openResults(version)
 	if err != nil {
 		return err
@@ -164,8 +167,9 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	s.handler = httpapi.New(httpapi.Config{
 		Enroll: s.enroll, Posture: s.posture, Rollouts: s.rollouts, Vulnerabilities: s.vulns, Operators: s.operator,
 		Devices:  &device.Service{Store: s.store, Now: time.Now},
+		Decided:  &decision.Log{Store: s.store},
 		Alerts:   &alert.Service{Store: s.store, Now: time.Now},
-		Access:   &access.Service{Store: s.store, Policy: engine, Now: time.Now},
+		Access:   &access.Service{Store: s.store, Policy: engine, Log: s.recorder, Now: time.Now},
 		Reports:  &report.Service{Store: s.store, Policy: engine.Digest, Now: time.Now},
 		Policies: s.policyEdge(),
 		Results:  results, CA: s.openAuthorities(ownCA), Catalog: s.firmware, Records: s.store, Firmware: os.DirFS(c.Firmware.Repository),
@@ -234,7 +238,16 @@ func (s *Service) Run(ctx context.Context, out io.Writer) error {
 	for _, job := range s.jobs() {
 		group.Go(func() error { return s.repeat(ctx, job) })
 	}
-	return group.Wait()
+	err = group.Wait()
+	return errors.Join(err, s.recordRest(ctx))
+}
+
+// recordRest writes the decisions that are left, after the last request is
+// answered.
+func (s *Service) recordRest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTime)
+	defer cancel()
+	return s.recorder.Flush(ctx, time.Now())
 }
 
 // prepare reads what the first requests need, so that devices which come right

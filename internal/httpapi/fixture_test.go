@@ -253,7 +253,7 @@ func (s *service) must(c credential, method, path, body string) answer {
 // token makes one for a role.
 func (s *service) token(role fleet.Role) credential {
 	s.t.Helper()
-	text, _, err := s.operator.Create(s.t.Context(), "test", "ada", role, time.Hour)
+	text, _, err := s.operator.Create(s.t.Context(), "test", "ada", role, nil, time.Hour)
 	if err != nil {
 		s.t.Fatal(err)
 	}

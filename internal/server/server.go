@@ -124,17 +124,10 @@ func (s *Service) wire(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	trust, err := publication.ReadTrust(c.Firmware.TrustedRoot, c.Firmware.TrustedKeys)
-	if err != nil {
+	engine := &policy.Current{}
+	if s.firmware, err = s.repository(engine); err != nil {
 		return err
 	}
-	engine := &policy.Current{}
-	s.firmware = firmware.NewRepository(firmware.Config{
-		Dir: c.Firmware.Repository, Root: c.Firmware.Root, OnlineKeys: c.Firmware.OnlineKeys,
-		TrustDir: filepath.Join(c.DataDir, "tuf-trust"), Now: time.Now,
-		Passphrase: onlinePassphrase(c.Firmware), Remote: kms.Open, Alerts: s.store,
-		Policy: engine, Trust: trust,
-	})
 	if err := s.openPolicies(ctx, engine); err != nil {
 		return err
 	}
@@ -176,6 +169,21 @@ func (s *Service) wire(ctx context.Context, version string) error {
 		Ready: s.ready, Version: version, Log: s.log, Now: time.Now,
 	})
 	return nil
+}
+
+// repository is the verifier's view of the firmware repository.
+func (s *Service) repository(engine *policy.Current) (*firmware.Repository, error) {
+	c := s.config.Firmware
+	trust, err := publication.ReadTrust(c.TrustedRoot, c.TrustedKeys)
+	if err != nil {
+		return nil, err
+	}
+	return firmware.NewRepository(firmware.Config{
+		Dir: c.Repository, Root: c.Root, OnlineKeys: c.OnlineKeys,
+		TrustDir: filepath.Join(s.config.DataDir, "tuf-trust"), Now: time.Now,
+		Passphrase: onlinePassphrase(c), Remote: kms.Open, Alerts: s.store,
+		Policy: engine, Trust: trust,
+	}), nil
 }
 
 // issuer is Vault where it is configured, and the CA in the data directory

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"troth/internal/fleet"
@@ -91,7 +89,7 @@ func (r *Repository) verdict(ctx context.Context, updater *client.Client, t clie
 	}
 	judge := publication.Judge{Policy: r.Policy, Trust: r.Trust, Where: policy.AtIntake}
 	d, fault := judge.Decide(ctx, publication.Release{Target: t, Open: func(name, _ string) (io.ReadCloser, error) {
-		return r.openBeside(ctx, updater, name)
+		return r.fetch(ctx, updater, name)
 	}}, r.Now())
 	if fault != nil && known && before.allow {
 		before.policy, before.again = v.policy, true
@@ -109,30 +107,3 @@ func contentOf(t client.Target) [sha256.Size]byte {
 	}
 	return sha256.Sum256(fmt.Appendf(nil, "%q %d %q %q %q", t.Name, t.Length, t.Hashes["sha256"], t.Custom, signers))
 }
-
-// openBeside gives a target as the client fetched and verified it. Closing it
-// removes the copy.
-func (r *Repository) openBeside(ctx context.Context, updater *client.Client, name string) (io.ReadCloser, error) {
-	dir, err := os.MkdirTemp(r.TrustDir, "beside-")
-	if err != nil {
-		return nil, fmt.Errorf("store target: %w", err)
-	}
-	path := filepath.Join(dir, "target")
-	err = updater.Download(ctx, name, path, nil)
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("fetch %s: %w", name, err), os.RemoveAll(dir))
-	}
-	return besideFile{f, dir}, nil
-}
-
-type besideFile struct {
-	*os.File
-	dir string
-}
-
-// Close implements io.Closer.
-func (b besideFile) Close() error { return errors.Join(b.File.Close(), os.RemoveAll(b.dir)) }

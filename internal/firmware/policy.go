@@ -2,11 +2,6 @@ package firmware
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"troth/internal/fleet"
 	"troth/tuf"
@@ -35,7 +30,7 @@ func (r *Repository) PolicyBundle(ctx context.Context, name string) (fleet.Signe
 	if err != nil {
 		return refuse(fleet.Because(err, fleet.Refused, "policy_unsigned", "%s is signed, but not as a policy bundle: publish it with troth policy publish", name))
 	}
-	content, err := r.fetchPolicy(ctx, updater, target)
+	content, err := r.content(ctx, updater, target.Name, tuf.MaxPolicyBytes)
 	if err != nil {
 		return refuse(distrust(ctx, err))
 	}
@@ -67,30 +62,4 @@ func distrust(ctx context.Context, err error) error {
 		return fleet.Because(err, fleet.Refused, "policy_signature", "what the repository signed does not hold: %v", err)
 	}
 	return fleet.Because(err, fleet.Unavailable, "repository_unavailable", "the repository of signed bundles cannot be read: %v", err)
-}
-
-// fetchPolicy reads the archive from the file that the client verified.
-func (r *Repository) fetchPolicy(ctx context.Context, updater *client.Client, target tuf.Target) ([]byte, error) {
-	dir, err := os.MkdirTemp(r.TrustDir, "policy-")
-	if err != nil {
-		return nil, fmt.Errorf("store bundle: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "bundle.tar.gz")
-	if err := updater.Download(ctx, target.Name, path, nil); err != nil {
-		return nil, fmt.Errorf("fetch bundle: %w", err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open bundle: %w", err)
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, tuf.MaxPolicyBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read bundle: %w", err)
-	}
-	if len(content) > tuf.MaxPolicyBytes {
-		return nil, errors.New("read bundle: it is larger than what was signed")
-	}
-	return content, nil
 }

@@ -6,9 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"troth/internal/fleet"
 	"troth/osv"
@@ -39,26 +36,9 @@ func (r *Repository) fetchSBOM(ctx context.Context, bom fleet.SBOM) ([]byte, err
 	if updater == nil {
 		return nil, errors.New("the repository was not read yet")
 	}
-	dir, err := os.MkdirTemp(r.TrustDir, "sbom-")
-	if err != nil {
-		return nil, fmt.Errorf("store bill of materials: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "sbom")
-	if err := updater.Download(ctx, bom.Target, path, nil); err != nil {
-		return nil, fmt.Errorf("fetch bill of materials %s: %w", bom.Target, err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open bill of materials: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, osv.MaxSBOMBytes+1))
+	text, err := r.content(ctx, updater, bom.Target, osv.MaxSBOMBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read bill of materials: %w", err)
-	}
-	if len(text) > osv.MaxSBOMBytes {
-		return nil, fmt.Errorf("read bill of materials %s: it has more than %d bytes", bom.Target, osv.MaxSBOMBytes)
 	}
 	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != bom.SHA256 {
 		return nil, fmt.Errorf("read bill of materials %s: %w: it is not the one that the release names", bom.Target, tuf.ErrContent)
